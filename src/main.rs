@@ -1,0 +1,7 @@
+//! The `pref` binary: see [`pref::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pref::cli::run()
+}

@@ -1,0 +1,3 @@
+//! SQL rows ⇄ domain, on Postgres and SQLite through sqlx. SQL lives here alone.
+//!
+//! `store` never fits, scores or talks gRPC.

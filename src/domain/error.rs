@@ -43,6 +43,9 @@ mod tests {
     #[test]
     fn says_field_given_and_allowed_and_shortens_what_was_given() {
         let error = Invalid::new("weight", "x".repeat(100), "a number in (0, 10]").within("preference");
-        assert_eq!(error.to_string(), format!("preference.weight: got {}…; allowed: a number in (0, 10]", "x".repeat(80)));
+        assert_eq!(
+            error.to_string(),
+            format!("preference.weight: got {}…; allowed: a number in (0, 10]", "x".repeat(80))
+        );
     }
 }

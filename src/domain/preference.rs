@@ -137,10 +137,9 @@ impl Outcome {
 
     /// The inverse of [`Outcome::as_str`].
     pub fn parse(name: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == name)
-            .ok_or_else(|| Invalid::new("outcome", format!("{name:?}"), "FIRST, SECOND, TIE, NEITHER or SKIP"))
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name).ok_or_else(|| {
+            Invalid::new("outcome", format!("{name:?}"), "FIRST, SECOND, TIE, NEITHER or SKIP")
+        })
     }
 }
 

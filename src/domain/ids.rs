@@ -33,6 +33,12 @@ macro_rules! name {
             }
         }
 
+        impl std::borrow::Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl std::str::FromStr for $type {
             type Err = Invalid;
 

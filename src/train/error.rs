@@ -1,0 +1,64 @@
+use std::path::{Path, PathBuf};
+
+use crate::domain::Invalid;
+
+/// Why a data file could not be read or a model not be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A file that cannot be opened or read: missing, a directory, a cut or foreign `.gz`.
+    #[error("{}:{line}: cannot read on: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The line being read, from 1; 0 where the file cannot be opened.
+        line: usize,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A line that cannot be taken.
+    #[error("{}:{line}: {source}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Field, what was given, what is allowed.
+        source: Invalid,
+    },
+    /// Nothing to learn from.
+    #[error(
+        "{files}: no judgments to learn from ({lines} lines, of which {equal} compare a text with itself)"
+    )]
+    NoJudgments {
+        /// The files read.
+        files: String,
+        /// How many lines they have.
+        lines: usize,
+        /// How many of them compare a response with an equal one.
+        equal: usize,
+    },
+    /// Pool files without a line.
+    #[error("{files}: no candidates, allowed: one JSON object a line, prompt and responses")]
+    NoCandidates {
+        /// The files read.
+        files: String,
+    },
+    /// Data of one person only.
+    #[error(
+        "user_id: got {user:?} on every line; allowed: at least two users, since base functions are what people differ on"
+    )]
+    SingleUser {
+        /// The person.
+        user: String,
+    },
+}
+
+impl TrainError {
+    pub(super) fn line(path: &Path, line: usize, source: Invalid) -> Self {
+        Self::Line { path: path.to_owned(), line, source }
+    }
+
+    pub(super) fn read(path: &Path, line: usize, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), line, source }
+    }
+}

@@ -1,0 +1,169 @@
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::Dataset;
+use crate::domain::Invalid;
+
+/// The shares that a split holds out.
+#[derive(Debug, Clone, Copy)]
+pub struct SplitConfig {
+    /// Share of the users who are held out, in [0, 1).
+    pub users: f64,
+    /// Share of the prompts that are held out, in [0, 1); of the pairs, where there is one prompt.
+    pub prompts: f64,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self { users: 0.2, prompts: 0.2, seed: 0 }
+    }
+}
+
+/// A part of a split: the four quadrants of §5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quadrant {
+    /// Seen users, seen prompts.
+    Train,
+    /// Seen users, unseen prompts.
+    Validation,
+    /// Unseen users, seen prompts.
+    Calibration,
+    /// Unseen users, unseen prompts.
+    Test,
+}
+
+impl Quadrant {
+    /// The four quadrants, in the order of [`Split::rows`].
+    pub const ALL: [Self; 4] = [Self::Train, Self::Validation, Self::Calibration, Self::Test];
+
+    /// The name of the quadrant's file and of its line in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Calibration => "calibration",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Every row of a dataset in one of the four quadrants.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// Rows of each quadrant, in the order of [`Quadrant::ALL`].
+    rows: [Vec<usize>; 4],
+    /// Whether pairs were held out, because there is only one prompt.
+    pub by_pair: bool,
+}
+
+impl Split {
+    /// Indices into [`Dataset::rows`].
+    pub fn rows(&self, quadrant: Quadrant) -> &[usize] {
+        &self.rows[quadrant as usize]
+    }
+}
+
+/// Draws the held-out users and prompts and sorts every row into its quadrant (§5). Where there is one prompt, pairs
+/// are held out instead. The draw depends on the seed and the contents alone, not on the order of lines.
+///
+/// # Errors
+/// A share outside [0, 1).
+pub fn split(data: &Dataset, config: &SplitConfig) -> Result<Split, Invalid> {
+    for (field, share) in [("users", config.users), ("prompts", config.prompts)] {
+        if !(0.0..1.0).contains(&share) {
+            return Err(Invalid::new(field, share, "a share from 0 up to, not including, 1"));
+        }
+    }
+    let by_pair = data.prompts().len() < 2;
+    let items = if by_pair { data.pairs().len() } else { data.prompts().len() };
+    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+    let unseen_user = draw(data.users().len(), config.users, &mut rng);
+    let unseen_item = draw(items, config.prompts, &mut rng);
+    let mut rows: [Vec<usize>; 4] = Default::default();
+    for (index, row) in data.rows().iter().enumerate() {
+        let item = if by_pair { row.pair } else { data.pairs()[row.pair].prompt };
+        let quadrant = match (unseen_user[row.user], unseen_item[item]) {
+            (false, false) => Quadrant::Train,
+            (false, true) => Quadrant::Validation,
+            (true, false) => Quadrant::Calibration,
+            (true, true) => Quadrant::Test,
+        };
+        rows[quadrant as usize].push(index);
+    }
+    Ok(Split { rows, by_pair })
+}
+
+/// Marks the share of `count` things, at least one of them where the share is not 0, never all.
+fn draw(count: usize, share: f64, rng: &mut ChaCha8Rng) -> Vec<bool> {
+    let mut held = vec![false; count];
+    if share > 0.0 && count > 1 {
+        let number = ((count as f64 * share).round() as usize).clamp(1, count - 1);
+        let mut order: Vec<usize> = (0..count).collect();
+        order.shuffle(rng);
+        order[..number].iter().for_each(|&index| held[index] = true);
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Comparison, Judgment, UserId};
+
+    fn data(users: usize, prompts: usize) -> Dataset {
+        let judgments: Vec<Judgment> = (0..users)
+            .flat_map(|u| (0..prompts).map(move |p| (u, p)))
+            .map(|(u, p)| Judgment {
+                user_id: UserId::parse(format!("u{u}")).unwrap(),
+                comparison: Comparison::parse(format!("x{p}"), "a", "b").unwrap(),
+                preference: 1.0,
+                group: String::new(),
+            })
+            .collect();
+        Dataset::from_judgments(&judgments)
+    }
+
+    #[test]
+    fn a_fifth_of_users_and_of_prompts_are_in_no_row_of_train() {
+        let data = data(10, 20);
+        let split = split(&data, &SplitConfig::default()).unwrap();
+        let counts = Quadrant::ALL.map(|quadrant| split.rows(quadrant).len());
+        assert_eq!(counts, [8 * 16, 8 * 4, 2 * 16, 2 * 4]);
+        let users = |q: Quadrant| split.rows(q).iter().map(|&r| data.rows()[r].user).collect::<Vec<_>>();
+        assert!(users(Quadrant::Test).iter().all(|user| !users(Quadrant::Train).contains(user)));
+        assert!(!split.by_pair);
+    }
+
+    #[test]
+    fn the_draw_depends_on_the_seed_and_on_contents() {
+        let data = data(10, 20);
+        let of = |seed| split(&data, &SplitConfig { seed, ..SplitConfig::default() }).unwrap().rows;
+        assert_eq!(of(3), of(3));
+        assert_ne!(of(3), of(4));
+    }
+
+    #[test]
+    fn pairs_are_held_out_where_there_is_one_prompt() {
+        let lines: Vec<Judgment> = (0..10)
+            .map(|i| Judgment {
+                user_id: UserId::parse(format!("u{}", i % 2)).unwrap(),
+                comparison: Comparison::parse("x", "a", format!("b{i}")).unwrap(),
+                preference: 0.0,
+                group: String::new(),
+            })
+            .collect();
+        let data = Dataset::from_judgments(&lines);
+        let split = split(&data, &SplitConfig { users: 0.0, ..SplitConfig::default() }).unwrap();
+        assert!(split.by_pair);
+        assert_eq!((split.rows(Quadrant::Train).len(), split.rows(Quadrant::Validation).len()), (8, 2));
+    }
+
+    #[test]
+    fn shares_outside_zero_to_one_are_refused() {
+        let config = SplitConfig { users: 1.0, ..SplitConfig::default() };
+        assert_eq!(split(&data(2, 2), &config).unwrap_err().field, "users");
+    }
+}

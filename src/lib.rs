@@ -40,3 +40,8 @@ pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod train;
+
+// The tests' one way of leaving something out (tests/skips.txt).
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod skip;

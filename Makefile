@@ -1,0 +1,24 @@
+# Two commands: `make run` to try it, `make test` to check it. Compiled files live outside the clone.
+
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pref/target
+
+.PHONY: help run test lint stubs
+
+help: ## This list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+run: ## Build, train on synthetic people, show the loop, serve on 127.0.0.1:50051
+	@tests/support/install.sh build
+	cargo build --release --locked
+	"$(CARGO_TARGET_DIR)/release/pref" quickstart
+
+test: ## Install what is missing, start a throw-away Postgres, run every test, stop Postgres
+	@tests/support/install.sh build postgres python
+	@tests/support/with-postgres.sh tests/support/check.sh
+
+lint: ## Clippy over everything, warnings refused
+	cargo clippy --locked --all-targets -- -D warnings
+
+stubs: ## Generate the Python client's stubs from proto/
+	@tests/support/install.sh python
+	clients/python/generate.sh

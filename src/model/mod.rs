@@ -1,3 +1,21 @@
-//! Backbones, reward head, artifacts and the resident model thread, on candle.
+//! Backbones, reward heads, artifacts and the resident model thread, on candle.
 //!
-//! `model` never sees a user, a row or a socket.
+//! A [`Backbone`] turns (prompt, response) into h(x, y); a [`RewardModel`] is a backbone with the head W, so that
+//! φ(x, y) = W h(x, y); an [`Artifact`] is what training leaves behind and serving loads; a [`ResidentModel`] is a
+//! reward model on a thread of its own behind a bounded queue.
+//!
+//! `model` never sees a user's coefficients, a row or a socket, and nothing here is trained: gradients and fits are
+//! the business of `train`.
+
+mod artifact;
+mod backbone;
+mod concat;
+mod error;
+mod manifest;
+mod reward;
+
+pub use artifact::{Artifact, ArtifactLocation};
+pub use backbone::{Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, open_backbone};
+pub use error::ModelError;
+pub use manifest::{Manifest, PriorRecord, TrainingUsers};
+pub use reward::RewardModel;

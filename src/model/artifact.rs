@@ -1,0 +1,356 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use nalgebra::{DMatrix, DVector};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Manifest, ModelError};
+
+const MANIFEST: &str = "manifest.json";
+const HEAD: &str = "head.safetensors";
+const CLASSIC_HEAD: &str = "classic_head.safetensors";
+/// Name of the one tensor of a head's file.
+const WEIGHT: &str = "weight";
+
+/// What training leaves behind and serving loads: a folder `models/<version>/` of files whose SHA-256 the manifest
+/// holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    /// Everything that is not a weight.
+    pub manifest: Manifest,
+    /// W, J × d.
+    pub head: DMatrix<f32>,
+    /// w ∈ Rᵈ, the one reward shared by all that the base functions are compared with.
+    pub classic_head: Option<DVector<f32>>,
+}
+
+impl Artifact {
+    /// Writes the artifact and returns its manifest with the hashes of the files.
+    ///
+    /// Files go to a temporary prefix first and the manifest takes its place last, after any older manifest has
+    /// gone: whatever stops this half-way, what is left is not loadable.
+    pub async fn save(&self, location: &ArtifactLocation) -> Result<Manifest, ModelError> {
+        self.check(&location.name)?;
+        let mut files = vec![(HEAD, encode(self.head.nrows(), self.head.ncols(), &row_major(&self.head)))];
+        if let Some(w) = &self.classic_head {
+            files.push((CLASSIC_HEAD, encode(1, w.len(), w.as_slice())));
+        }
+        let mut manifest = self.manifest.clone();
+        manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256(bytes))).collect();
+        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| ModelError::Manifest {
+            location: location.name.clone(),
+            reason: error.to_string(),
+        })?;
+        files.push((MANIFEST, json));
+
+        let store = location.store(true)?;
+        let temporary = format!("partial-{}", Uuid::new_v4().simple());
+        let temporary = |name: &str| Path::from_iter([temporary.as_str(), name]);
+        for (name, bytes) in &files {
+            store
+                .put(&temporary(name), bytes.clone().into())
+                .await
+                .map_err(|error| location.storage(error))?;
+        }
+        for old in [MANIFEST, CLASSIC_HEAD, HEAD] {
+            match store.delete(&Path::from(old)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(location.storage(error)),
+            }
+        }
+        for (name, _) in &files {
+            store
+                .rename(&temporary(name), &Path::from(*name))
+                .await
+                .map_err(|error| location.storage(error))?;
+        }
+        location.remove_temporary_folder(&temporary(""));
+        Ok(manifest)
+    }
+
+    /// Reads an artifact and checks it: hashes, shapes against the manifest, finite values.
+    pub async fn load(location: &ArtifactLocation) -> Result<Self, ModelError> {
+        let store = location.store(false)?;
+        let manifest = Self::load_manifest_from(&*store, location).await?;
+        let mut files = BTreeMap::new();
+        for (name, expected) in &manifest.files {
+            let path = Path::parse(name).map_err(|error| location.file(name, error))?;
+            let bytes = match store.get(&path).await {
+                Ok(found) => found.bytes().await.map_err(|error| location.file(name, error))?,
+                Err(object_store::Error::NotFound { .. }) => return Err(location.file(name, "is missing")),
+                Err(error) => return Err(location.file(name, error)),
+            };
+            let found = sha256(&bytes);
+            if found != *expected {
+                return Err(ModelError::ArtifactHash {
+                    location: location.name.clone(),
+                    file: name.clone(),
+                    expected: expected.clone(),
+                    found,
+                });
+            }
+            files.insert(name.as_str(), bytes);
+        }
+        let d = manifest.backbone.dimension;
+        let head = files.get(HEAD).ok_or_else(|| location.file(HEAD, "is not named in the manifest"))?;
+        let head = decode(head, HEAD, (manifest.base_functions, d), location)?;
+        let classic_head = match files.get(CLASSIC_HEAD) {
+            Some(bytes) => {
+                Some(decode(bytes, CLASSIC_HEAD, (1, d), location)?.transpose().column(0).into_owned())
+            }
+            None => None,
+        };
+        let artifact = Self { head, classic_head, manifest };
+        artifact.check(&location.name)?;
+        Ok(artifact)
+    }
+
+    /// Reads only the manifest; the files are not looked at.
+    pub async fn load_manifest(location: &ArtifactLocation) -> Result<Manifest, ModelError> {
+        Self::load_manifest_from(&*location.store(false)?, location).await
+    }
+
+    /// [`Artifact::save`] for callers that are not asynchronous.
+    pub fn save_blocking(&self, location: &ArtifactLocation) -> Result<Manifest, ModelError> {
+        block_on(location, self.save(location))
+    }
+
+    /// [`Artifact::load`] for callers that are not asynchronous.
+    pub fn load_blocking(location: &ArtifactLocation) -> Result<Self, ModelError> {
+        block_on(location, Self::load(location))
+    }
+
+    async fn load_manifest_from(
+        store: &dyn ObjectStore,
+        location: &ArtifactLocation,
+    ) -> Result<Manifest, ModelError> {
+        let bytes = match store.get(&Path::from(MANIFEST)).await {
+            Ok(found) => found.bytes().await.map_err(|error| location.storage(error))?,
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(ModelError::NoArtifact {
+                    location: location.name.clone(),
+                    reason: "there is no manifest.json, so nothing was written here, or not to its end"
+                        .to_owned(),
+                });
+            }
+            Err(error) => return Err(location.storage(error)),
+        };
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| ModelError::Manifest {
+            location: location.name.clone(),
+            reason: error.to_string(),
+        })?;
+        check_manifest(&manifest)
+            .map_err(|reason| ModelError::Manifest { location: location.name.clone(), reason })?;
+        Ok(manifest)
+    }
+
+    /// Shapes agree with the manifest and every number is finite.
+    fn check(&self, location: &str) -> Result<(), ModelError> {
+        check_manifest(&self.manifest)
+            .map_err(|reason| ModelError::Manifest { location: location.to_owned(), reason })?;
+        let (j, d) = (self.manifest.base_functions, self.manifest.backbone.dimension);
+        check_head(location, HEAD, (j, d), self.head.shape(), &row_major(&self.head))?;
+        match &self.classic_head {
+            Some(w) => check_head(location, CLASSIC_HEAD, (1, d), (1, w.len()), w.as_slice()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where one artifact lies: a directory, or a URL of an object store (`s3://…` with the cargo feature `aws`,
+/// `gs://…` with `gcp`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ArtifactLocation {
+    name: String,
+}
+
+impl ArtifactLocation {
+    /// Of a directory or URL.
+    pub fn new(location: impl Into<String>) -> Self {
+        Self { name: location.into() }
+    }
+
+    /// The artifact `version` in the folder of models at this place.
+    #[must_use]
+    pub fn join(&self, version: &str) -> Self {
+        Self { name: format!("{}/{version}", self.name.trim_end_matches('/')) }
+    }
+
+    /// Whether it lies on this machine, where other servers do not see it.
+    pub fn is_local(&self) -> bool {
+        !self.name.contains("://") || self.name.starts_with("file://")
+    }
+
+    fn store(&self, create: bool) -> Result<Arc<dyn ObjectStore>, ModelError> {
+        if self.name.contains("://") {
+            let url = self.name.parse().map_err(|error| self.storage(error))?;
+            let (store, path) =
+                object_store::parse_url_opts(&url, std::env::vars()).map_err(|e| self.storage(e))?;
+            return Ok(Arc::new(PrefixStore::new(store, path)));
+        }
+        if create {
+            std::fs::create_dir_all(&self.name).map_err(|error| self.storage(error))?;
+        }
+        if !FilePath::new(&self.name).is_dir() {
+            return Err(ModelError::NoArtifact {
+                location: self.name.clone(),
+                reason: "there is no such directory".to_owned(),
+            });
+        }
+        let store = LocalFileSystem::new_with_prefix(&self.name).map_err(|error| self.storage(error))?;
+        Ok(Arc::new(store.with_fsync(true)))
+    }
+
+    /// Object stores have no folders; a directory is left tidy.
+    fn remove_temporary_folder(&self, folder: &Path) {
+        if !self.name.contains("://") {
+            // An empty folder that stays behind does no harm.
+            let _ = std::fs::remove_dir(FilePath::new(&self.name).join(folder.as_ref()));
+        }
+    }
+
+    fn storage(&self, error: impl fmt::Display) -> ModelError {
+        ModelError::Storage { location: self.name.clone(), reason: error.to_string() }
+    }
+
+    fn file(&self, file: &str, reason: impl fmt::Display) -> ModelError {
+        ModelError::ArtifactFile {
+            location: self.name.clone(),
+            file: file.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl From<&FilePath> for ArtifactLocation {
+    fn from(directory: &FilePath) -> Self {
+        Self::new(directory.to_string_lossy())
+    }
+}
+
+impl fmt::Display for ArtifactLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+fn check_manifest(manifest: &Manifest) -> Result<(), String> {
+    let j = manifest.base_functions;
+    if manifest.format != Manifest::FORMAT {
+        return Err(format!("format: got {}; allowed: {}", manifest.format, Manifest::FORMAT));
+    }
+    if j == 0 {
+        return Err("base_functions: got 0; allowed: at least 1".to_owned());
+    }
+    if manifest.dtype != "f32" {
+        return Err(format!("dtype: got {:?}; allowed: \"f32\"", manifest.dtype));
+    }
+    let prior = &manifest.prior;
+    let square = prior.covariance.len() == j && prior.covariance.iter().all(|row| row.len() == j);
+    if prior.mean.len() != j || !square {
+        return Err(format!(
+            "prior: got a mean of {} and {} rows; allowed: {j} each",
+            prior.mean.len(),
+            prior.covariance.len()
+        ));
+    }
+    if !prior.mean.iter().chain(prior.covariance.iter().flatten()).all(|number| number.is_finite()) {
+        return Err("prior: got a number that is not finite; allowed: finite numbers".to_owned());
+    }
+    if !(0.0..=1.0).contains(&manifest.tie_weight) {
+        return Err(format!("tie_weight: got {}; allowed: a number in [0, 1]", manifest.tie_weight));
+    }
+    Ok(())
+}
+
+fn check_head(
+    location: &str,
+    file: &str,
+    expected: (usize, usize),
+    found: (usize, usize),
+    values: &[f32],
+) -> Result<(), ModelError> {
+    if found != expected {
+        return Err(ModelError::ArtifactShape {
+            location: location.to_owned(),
+            file: file.to_owned(),
+            expected,
+            found: vec![found.0, found.1],
+        });
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(ModelError::NotFinite {
+            location: location.to_owned(),
+            file: file.to_owned(),
+            index,
+            value: f64::from(values[index]),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A matrix as the one tensor of a safetensors file.
+fn encode(rows: usize, columns: usize, row_major: &[f32]) -> Vec<u8> {
+    let bytes: Vec<u8> = row_major.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![rows, columns], &bytes)
+        .expect("four bytes were written for each of rows × columns values");
+    safetensors::serialize([(WEIGHT, view)], None).expect("one f32 tensor without metadata serializes")
+}
+
+fn decode(
+    bytes: &[u8],
+    file: &str,
+    (rows, columns): (usize, usize),
+    location: &ArtifactLocation,
+) -> Result<DMatrix<f32>, ModelError> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| location.file(file, error))?;
+    let weight = tensors.tensor(WEIGHT).map_err(|error| location.file(file, error))?;
+    if weight.dtype() != Dtype::F32 {
+        return Err(location.file(file, format!("{WEIGHT} is {:?}; allowed: F32", weight.dtype())));
+    }
+    if weight.shape() != [rows, columns] {
+        return Err(ModelError::ArtifactShape {
+            location: location.name.clone(),
+            file: file.to_owned(),
+            expected: (rows, columns),
+            found: weight.shape().to_vec(),
+        });
+    }
+    let values =
+        weight.data().chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    Ok(DMatrix::from_row_iterator(rows, columns, values))
+}
+
+fn row_major(matrix: &DMatrix<f32>) -> Vec<f32> {
+    matrix.transpose().as_slice().to_vec()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Runs `work` on a runtime and thread of its own: the caller may itself stand inside a runtime, where blocking on
+/// another is forbidden.
+fn block_on<T: Send>(
+    location: &ArtifactLocation,
+    work: impl Future<Output = Result<T, ModelError>> + Send,
+) -> Result<T, ModelError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| location.storage(error))?;
+    std::thread::scope(|scope| {
+        scope
+            .spawn(move || runtime.block_on(work))
+            .join()
+            .unwrap_or_else(|_| Err(location.storage("the reader panicked")))
+    })
+}

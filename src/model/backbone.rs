@@ -1,0 +1,184 @@
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+use super::concat::Concat;
+
+/// A frozen text encoder: (x, y) ↦ h(x, y) ∈ Rᵈ.
+///
+/// The same texts give the same vectors on every machine that opens the same backbone (equal [`Backbone::hash`]),
+/// up to rounding, whether they come alone or in a batch.
+pub trait Backbone: Send + Sync {
+    /// Short name for people, such as `lexical-v1` or `sentence-transformers/all-MiniLM-L6-v2`.
+    fn id(&self) -> &str;
+
+    /// Identifies weights, tokenizer, settings and version: hex SHA-256. Heads and cached embeddings belong to it.
+    fn hash(&self) -> &str;
+
+    /// d, the length of an embedding.
+    fn dimension(&self) -> usize;
+
+    /// h for each of `texts`, in their order.
+    ///
+    /// Texts of the same prompt are a group: where one of them is too long for the backbone, the prompt is cut from
+    /// its left once for the whole group, reserving the longest response, so that responses are compared after the
+    /// same prompt.
+    fn embed(&self, texts: &[Text<'_>]) -> Result<Vec<Embedding>, ModelError>;
+
+    /// Whether no text of the group has to be cut. Only then is an embedding a function of its own text alone, and
+    /// may be cached under its content and batched with others.
+    fn fits(&self, _texts: &[Text<'_>]) -> Result<bool, ModelError> {
+        Ok(true)
+    }
+
+    /// What a manifest keeps, so that the same backbone can be opened again.
+    fn record(&self) -> BackboneRecord {
+        BackboneRecord {
+            spec: self.id().to_owned(),
+            id: self.id().to_owned(),
+            hash: self.hash().to_owned(),
+            dimension: self.dimension(),
+            pooling: None,
+            template: None,
+            max_tokens: None,
+            revision: None,
+        }
+    }
+}
+
+/// A response y to a prompt x, to be embedded together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Text<'a> {
+    /// x; empty for a text that stands alone.
+    pub prompt: &'a str,
+    /// y
+    pub response: &'a str,
+}
+
+impl<'a> Text<'a> {
+    /// `response` after `prompt`.
+    pub fn new(prompt: &'a str, response: &'a str) -> Self {
+        Self { prompt, response }
+    }
+
+    /// A text that stands alone: no template is put around it.
+    pub fn alone(text: &'a str) -> Self {
+        Self { prompt: "", response: text }
+    }
+}
+
+/// h(x, y).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// d numbers.
+    pub vector: Vec<f32>,
+    /// Tokens that were read, special ones included; the backbone's own unit.
+    pub tokens: usize,
+}
+
+/// A backbone as a model's manifest names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackboneRecord {
+    /// What [`open_backbone`] takes to open the same one again, revision pinned.
+    pub spec: String,
+    /// [`Backbone::id`].
+    pub id: String,
+    /// [`Backbone::hash`].
+    pub hash: String,
+    /// d
+    pub dimension: usize,
+    /// How token vectors become one: `mean`, `cls` or `max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<String>,
+    /// How prompt and response become one text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Longest input, special tokens included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Commit on the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// How to open a backbone.
+#[derive(Debug, Clone, Default)]
+pub struct BackboneOptions {
+    /// Where its weights lie.
+    pub device: DeviceChoice,
+    /// Prompt and response as one text, with `{prompt}` and `{response}`; nothing: `{prompt}\n\n{response}`.
+    pub template: Option<String>,
+    /// Where files of the hub are kept; nothing: `HF_HOME`, else `~/.cache/huggingface`.
+    pub cache_dir: Option<PathBuf>,
+    /// Look in the cache only.
+    pub offline: bool,
+}
+
+/// The device that was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU where this build and machine have one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    pub fn open(self) -> Result<Device, ModelError> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
+            Self::Cuda(ordinal) => Device::new_cuda(ordinal).map_err(|error| ModelError::Device {
+                given: format!("cuda:{ordinal}"),
+                reason: if cfg!(feature = "cuda") {
+                    error.to_string()
+                } else {
+                    "this build has no GPU support".to_owned()
+                },
+            }),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => name
+                .strip_prefix("cuda:")
+                .and_then(|ordinal| ordinal.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| ModelError::Device {
+                    given: name.to_owned(),
+                    reason: "no such device".to_owned(),
+                }),
+        }
+    }
+}
+
+/// Opens a backbone by name: `lexical`, a directory in Hugging Face layout, a hub id (`organisation/name`, optionally
+/// `@revision`), a known short name (`minilm`), or several of these joined by `+`, whose embeddings are concatenated.
+pub fn open_backbone(spec: &str, options: &BackboneOptions) -> Result<Arc<dyn Backbone>, ModelError> {
+    // A directory may have a plus sign in its name.
+    if spec.contains('+') && !Path::new(spec).is_dir() {
+        let parts: Vec<_> =
+            spec.split('+').map(|part| open_backbone(part.trim(), options)).collect::<Result<_, _>>()?;
+        return Ok(Arc::new(Concat::new(parts)));
+    }
+    Err(ModelError::UnknownBackbone {
+        spec: spec.to_owned(),
+        reason: "there is no such file or name".to_owned(),
+    })
+}

@@ -11,11 +11,14 @@ mod artifact;
 mod backbone;
 mod concat;
 mod error;
+mod feature_cache;
 mod manifest;
+mod resident;
 mod reward;
 
 pub use artifact::{Artifact, ArtifactLocation};
 pub use backbone::{Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, open_backbone};
 pub use error::ModelError;
 pub use manifest::{Manifest, PriorRecord, TrainingUsers};
+pub use resident::{ResidentConfig, ResidentModel};
 pub use reward::RewardModel;

@@ -1,5 +1,9 @@
 //! The command line, one subcommand a file.
+//!
+//! A subcommand parses, calls the rooms, and prints: results on standard output, progress and errors on standard
+//! error. It holds no logic that another room could want.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -8,16 +12,30 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Command,
 }
 
-// Each subcommand is a file of this room with `pub(super) struct Args` (clap) and `pub(super) fn run(args: Args) -> anyhow::Result<()>`.
+/// What every subcommand takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Where pref keeps its database, models and caches.
+    #[arg(long, global = true, env = "PREF_DATA_DIR", default_value = "data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Print JSON where a person would otherwise be addressed.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+// Each subcommand is a file of this room with `pub(super) struct Args` (clap derive) and
+// `pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()>`.
 #[derive(Debug, Subcommand)]
 enum Command {}
 
 /// Runs the command that the process was started with; errors go to standard error.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command {}
+    let Cli { global: _, command } = Cli::parse();
+    match command {}
 }

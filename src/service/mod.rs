@@ -1,3 +1,12 @@
 //! The gRPC edge: services, conversion, limits, health.
 //!
-//! Handlers are thin: validate, convert, call one engine verb, convert back.
+//! Handlers are thin: validate, convert, call one engine verb, convert back. This room holds no state of its own,
+//! no SQL and no mathematics, and makes no decision about a person.
+
+/// The messages and services of `proto/pref/v1`, generated.
+pub mod proto {
+    tonic::include_proto!("pref.v1");
+
+    /// The compiled `.proto` files, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("pref_descriptor");
+}

@@ -18,15 +18,12 @@ struct Cli {
     command: Command,
 }
 
-/// What every subcommand takes.
+/// What every subcommand takes. `--json` is each command's own: a flag where it prints, a file where it reports.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
     /// Where pref keeps its database, models and caches.
     #[arg(long, global = true, env = "PREF_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Print JSON where a person would otherwise be addressed.
-    #[arg(long, global = true)]
-    pub json: bool,
 }
 
 // Each subcommand is a file of this room with `pub(super) struct Args` (clap derive) and

@@ -12,11 +12,12 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Manifest, ModelError};
+use super::{Examples, Manifest, ModelError};
 
 const MANIFEST: &str = "manifest.json";
 const HEAD: &str = "head.safetensors";
 const CLASSIC_HEAD: &str = "classic_head.safetensors";
+const EXAMPLES: &str = "examples.json";
 /// Name of the one tensor of a head's file.
 const WEIGHT: &str = "weight";
 
@@ -30,6 +31,8 @@ pub struct Artifact {
     pub head: DMatrix<f32>,
     /// w ∈ Rᵈ, the one reward shared by all that the base functions are compared with.
     pub classic_head: Option<DVector<f32>>,
+    /// Training texts at the ends of each base function, J entries; empty where none were kept.
+    pub examples: Vec<Examples>,
 }
 
 impl Artifact {
@@ -42,6 +45,10 @@ impl Artifact {
         let mut files = vec![(HEAD, encode(self.head.nrows(), self.head.ncols(), &row_major(&self.head)))];
         if let Some(w) = &self.classic_head {
             files.push((CLASSIC_HEAD, encode(1, w.len(), w.as_slice())));
+        }
+        if !self.examples.is_empty() {
+            let json = serde_json::to_vec_pretty(&self.examples).map_err(|error| location.file(EXAMPLES, error))?;
+            files.push((EXAMPLES, json));
         }
         let mut manifest = self.manifest.clone();
         manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), sha256(bytes))).collect();
@@ -60,7 +67,7 @@ impl Artifact {
                 .await
                 .map_err(|error| location.storage(error))?;
         }
-        for old in [MANIFEST, CLASSIC_HEAD, HEAD] {
+        for old in [MANIFEST, EXAMPLES, CLASSIC_HEAD, HEAD] {
             match store.delete(&Path::from(old)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(location.storage(error)),
@@ -108,7 +115,11 @@ impl Artifact {
             }
             None => None,
         };
-        let artifact = Self { head, classic_head, manifest };
+        let examples = match files.get(EXAMPLES) {
+            Some(bytes) => serde_json::from_slice(bytes).map_err(|error| location.file(EXAMPLES, error))?,
+            None => Vec::new(),
+        };
+        let artifact = Self { head, classic_head, examples, manifest };
         artifact.check(&location.name)?;
         Ok(artifact)
     }

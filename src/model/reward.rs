@@ -31,7 +31,7 @@ impl RewardModel {
     /// A loaded artifact on a backbone that is already open. The backbone must be the one that the head was trained
     /// on, by its hash.
     pub fn new(artifact: Artifact, backbone: Arc<dyn Backbone>, device: &Device) -> Result<Self, ModelError> {
-        let Artifact { manifest, head, classic_head } = artifact;
+        let Artifact { manifest, head, classic_head, .. } = artifact;
         let record = &manifest.backbone;
         if record.hash != backbone.hash() || record.dimension != backbone.dimension() {
             return Err(ModelError::ForeignBackbone {

@@ -1,0 +1,52 @@
+use nalgebra::DMatrix;
+
+use super::{Dataset, Observer, Stage, TrainError};
+use crate::model::{Backbone, Text};
+
+/// Texts a call to the backbone, about: whole prompts stay together, as [`Backbone::embed`] asks.
+const BATCH: usize = 64;
+
+/// h of every distinct text of a dataset, N × d, each embedded once.
+///
+/// # Errors
+/// The backbone's own, and cancellation.
+pub(super) fn embed(
+    data: &Dataset,
+    backbone: &dyn Backbone,
+    observer: &mut dyn Observer,
+) -> Result<DMatrix<f64>, TrainError> {
+    let (n, d) = (data.text_count(), backbone.dimension());
+    let mut embeddings = DMatrix::zeros(n, d);
+    observer.progress(Stage::Embed, 0, n);
+    let mut start = 0;
+    while start < n {
+        if observer.is_cancelled() {
+            return Err(TrainError::Cancelled);
+        }
+        let end = batch_end(data, start);
+        let texts: Vec<Text<'_>> = (start..end)
+            .map(|text| {
+                let (prompt, response) = data.text(text);
+                Text::new(prompt, response)
+            })
+            .collect();
+        for (text, embedding) in (start..end).zip(backbone.embed(&texts)?) {
+            let row = embedding.vector.iter().map(|&value| f64::from(value));
+            embeddings.row_mut(text).iter_mut().zip(row).for_each(|(to, from)| *to = from);
+        }
+        start = end;
+        observer.progress(Stage::Embed, end, n);
+    }
+    Ok(embeddings)
+}
+
+/// The end of the batch that begins at `start`: at least [`BATCH`] texts where there are that many, cut between
+/// prompts.
+fn batch_end(data: &Dataset, start: usize) -> usize {
+    let n = data.text_count();
+    let mut end = (start + BATCH).min(n);
+    while end < n && data.text(end).0 == data.text(end - 1).0 {
+        end += 1;
+    }
+    end
+}

@@ -1,0 +1,68 @@
+use super::logistic::{binary_entropy, entropy_of_logit, sigmoid, sigmoid_derivative};
+
+/// What makes a comparison worth asking. z = λ̂ᵀδ and v = δᵀH⁻¹δ are mean and variance of its logit; every score here
+/// is a function of these two alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acquisition {
+    /// Mutual information between the answer and λ, h(E p) − E h(p) with z ~ N(λ̂ᵀδ, δᵀH⁻¹δ), in bits; at most 1.
+    #[default]
+    InformationGain,
+    /// ½ log₂(1 + σ′(λ̂ᵀδ) δᵀH⁻¹δ): bits by which the posterior's volume shrinks.
+    DOptimal,
+    /// δᵀH⁻¹δ (Eq. 9): the least certain reward difference, whether or not its answer is.
+    Uncertainty,
+    /// Any pair is as good as any other.
+    Random,
+}
+
+/// Nodes and weights for E f(Z), Z ~ N(0, 1): Gauss–Hermite with 21 nodes (numpy's `hermite_e.hermegauss(21)`, weights
+/// divided by their sum), of which the negative ones mirror these.
+const NODES: [f64; 11] = [
+    0.0,
+    0.678045692440644,
+    1.3597658232112302,
+    2.049102468257163,
+    2.7505929810523733,
+    3.4698466904753764,
+    4.214343981688422,
+    4.994963944782025,
+    5.8293820073044715,
+    6.751444718717461,
+    7.8493828951138225,
+];
+const WEIGHTS: [f64; 11] = [
+    0.27026018357287707,
+    0.2153337156950597,
+    0.10839228562641949,
+    0.033952729786542866,
+    0.006439697051408777,
+    0.0007080477954815369,
+    4.219234742551663e-05,
+    1.2253548361482526e-06,
+    1.4506612844930857e-08,
+    4.9753686041217186e-11,
+    2.0989912195656712e-14,
+];
+
+/// Mutual information between the answer to a comparison and λ, and the probability that its first is preferred.
+///
+/// I = h(E p) − E h(p) in bits and E p, with p = σ(Z), Z ~ N(z, v). An expectation over λ of J dimensions is one over
+/// the logit of one, because the answer depends on λ through λᵀδ only.
+///
+/// v is not negative; 0 ≤ I ≤ 1.
+pub fn information_gain(z: f64, v: f64) -> (f64, f64) {
+    let spread = v.sqrt();
+    let mut mean = WEIGHTS[0] * sigmoid(z);
+    let mut noise = WEIGHTS[0] * entropy_of_logit(z);
+    for (node, weight) in NODES.iter().zip(&WEIGHTS).skip(1) {
+        let (up, down) = (z + spread * node, z - spread * node);
+        mean += weight * (sigmoid(up) + sigmoid(down));
+        noise += weight * (entropy_of_logit(up) + entropy_of_logit(down));
+    }
+    ((binary_entropy(mean) - noise).clamp(0.0, 1.0), mean)
+}
+
+/// ½ log₂(1 + σ′(z) v)
+pub(super) fn d_optimal(z: f64, v: f64) -> f64 {
+    0.5 * (sigmoid_derivative(z) * v).ln_1p() * std::f64::consts::LOG2_E
+}

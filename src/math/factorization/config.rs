@@ -1,0 +1,29 @@
+/// What a caller may set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// J; `None` takes the elbow of the spectrum.
+    pub base_functions: Option<usize>,
+    /// Seed of the start's random projections.
+    pub seed: u64,
+}
+
+/// What is chosen on a validation split.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hyperparameters {
+    /// J
+    pub base_functions: usize,
+    /// γ > 0: strength of the penalty on the spread of logits, (γ/2) tr(W S Wᵀ).
+    pub gamma: f64,
+    /// α > 0: strength of the ridge on the head, (α/2)‖W‖²_F.
+    pub alpha: f64,
+    /// Soft-impute threshold as a share of the largest singular value, in \[0, 1).
+    pub threshold: f64,
+    /// Weight of a tie, in [0, 1]; observations are given with their own weight and ties multiplied by this.
+    pub tie_weight: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { base_functions: Some(8), seed: 0 }
+    }
+}

@@ -1,0 +1,38 @@
+/// Hears how far a factorization is.
+pub trait Observer {
+    /// A step was made.
+    fn progress(&mut self, progress: Progress);
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// Steps done, from 1.
+    pub step: usize,
+    /// Steps expected in this stage; it may end earlier.
+    pub of: usize,
+    /// The objective or log-likelihood reached, where there is one.
+    pub objective: Option<f64>,
+}
+
+/// The stages in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Second moments and whitening of the embeddings.
+    Prepare,
+    /// One shared reward.
+    Classic,
+    /// Soft-impute or user gradients.
+    Start,
+    /// Trials on the validation split.
+    Tune,
+    /// The regularised maximum likelihood.
+    Fit,
+}
+
+/// Nobody listens.
+impl Observer for () {
+    fn progress(&mut self, _: Progress) {}
+}

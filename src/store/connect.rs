@@ -1,0 +1,186 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::ExposeSecret;
+use sha2::Sha256;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, SqlitePool};
+
+use super::sql::{Db, values};
+use super::{Database, StoreConfig, StoreError};
+use crate::domain::{TenantId, UserId};
+
+/// The database of one deployment. Cheap to clone; all clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(super) db: Db,
+    erasure_key: ErasureKey,
+    /// Held while any clone lives: the advisory lock on a SQLite file.
+    _lock: Option<Arc<File>>,
+}
+
+impl Store {
+    /// Opens the database, brings its schema up to date and keeps its connections open.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process holds the SQLite file, [`StoreError::Unavailable`] where the
+    /// database does not answer, [`StoreError::Migration`] where its schema is not one of ours.
+    pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        let (db, lock) = open(config).await?;
+        migrate(&db).await?;
+        let erasure_key = ErasureKey::load_or_make(&db).await?;
+        Ok(Self { db, erasure_key, _lock: lock.map(Arc::new) })
+    }
+
+    /// Brings the schema up to date and returns the version of its last migration.
+    pub async fn migrate(config: &StoreConfig) -> Result<i64, StoreError> {
+        let (db, _lock) = open(config).await?;
+        let version = migrate(&db).await?;
+        close(&db).await;
+        Ok(version)
+    }
+
+    /// Whether the database answers: one round trip.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.row("SELECT 1", &[]).await.map(drop)
+    }
+
+    /// Waits for calls under way and closes all connections, so that a SQLite file is left without a log beside it.
+    pub async fn close(&self) {
+        close(&self.db).await;
+    }
+
+    /// HMAC-SHA256 of (tenant, user): all that is kept of an erased user.
+    pub(super) fn erasure_hash(&self, tenant: &TenantId, user: &UserId) -> Vec<u8> {
+        self.erasure_key.hash(tenant, user)
+    }
+}
+
+async fn open(config: &StoreConfig) -> Result<(Db, Option<File>), StoreError> {
+    match &config.database {
+        Database::Postgres(url) => {
+            Ok((Db::Postgres(open_postgres(url.expose_secret(), config).await?), None))
+        }
+        Database::Sqlite(path) => {
+            let lock = lock_beside(path)?;
+            let (writer, readers) = open_sqlite(path, config).await?;
+            Ok((Db::Sqlite { writer, readers }, Some(lock)))
+        }
+    }
+}
+
+async fn open_postgres(url: &str, config: &StoreConfig) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(StoreError::Url)?
+        .application_name("pref")
+        .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
+    let pool = PgPoolOptions::new()
+        .max_connections(config.connections)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_with(options)
+        .await?;
+    Ok(pool)
+}
+
+/// WAL lets readers go on while the one writer writes; synchronous FULL waits for the disk at every commit, so that
+/// an acknowledged answer survives a power cut; secure_delete overwrites what an erasure frees.
+async fn open_sqlite(path: &Path, config: &StoreConfig) -> Result<(SqlitePool, SqlitePool), StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(config.acquire_timeout)
+        .pragma("secure_delete", "ON");
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_with(options.clone())
+        .await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(config.connections)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_with(options.pragma("query_only", "ON"))
+        .await?;
+    Ok((writer, readers))
+}
+
+/// Takes `<file>.lock`. The system lets go of it when the process ends, however it ends.
+fn lock_beside(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let lock = |source| StoreError::Lock { path: path.clone(), source };
+    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
+        Err(std::fs::TryLockError::Error(source)) => Err(lock(source)),
+    }
+}
+
+async fn migrate(db: &Db) -> Result<i64, StoreError> {
+    let migrator = match db {
+        Db::Postgres(pool) => {
+            let migrator = sqlx::migrate!("migrations/postgres");
+            migrator.run(pool).await?;
+            migrator
+        }
+        Db::Sqlite { writer, .. } => {
+            let migrator = sqlx::migrate!("migrations/sqlite");
+            migrator.run(writer).await?;
+            migrator
+        }
+    };
+    Ok(migrator.iter().map(|migration| migration.version).max().unwrap_or(0))
+}
+
+async fn close(db: &Db) {
+    match db {
+        Db::Postgres(pool) => pool.close().await,
+        Db::Sqlite { writer, readers } => {
+            readers.close().await;
+            writer.close().await;
+        }
+    }
+}
+
+/// 32 random bytes, made with the database and shared by all its servers. They keep a copy of `erased_user` alone
+/// from being searched for a known name; they do not hide it from somebody who holds the whole database.
+#[derive(Clone)]
+struct ErasureKey([u8; 32]);
+
+impl ErasureKey {
+    async fn load_or_make(db: &Db) -> Result<Self, StoreError> {
+        let fresh: [u8; 32] = rand::random();
+        db.execute(
+            "INSERT INTO setting (name, value) VALUES ('erasure_key', $1) ON CONFLICT (name) DO NOTHING",
+            values![fresh.as_slice()],
+        )
+        .await?;
+        let row = db.row("SELECT value FROM setting WHERE name = 'erasure_key'", &[]).await?;
+        let row =
+            row.ok_or_else(|| StoreError::Missing { what: "setting", name: "erasure_key".to_owned() })?;
+        Ok(Self(row.digest(0, "setting", "value")?))
+    }
+
+    fn hash(&self, tenant: &TenantId, user: &UserId) -> Vec<u8> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(&(tenant.as_str().len() as u64).to_le_bytes());
+        mac.update(tenant.as_str().as_bytes());
+        mac.update(user.as_str().as_bytes());
+        mac.finalize().into_bytes().to_vec()
+    }
+}
+
+/// Prints no key.
+impl std::fmt::Debug for ErasureKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ErasureKey(..)")
+    }
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 use super::concat::Concat;
+use super::lexical::{self, Lexical};
 
 /// A frozen text encoder: (x, y) ↦ h(x, y) ∈ Rᵈ.
 ///
@@ -176,6 +177,9 @@ pub fn open_backbone(spec: &str, options: &BackboneOptions) -> Result<Arc<dyn Ba
         let parts: Vec<_> =
             spec.split('+').map(|part| open_backbone(part.trim(), options)).collect::<Result<_, _>>()?;
         return Ok(Arc::new(Concat::new(parts)));
+    }
+    if spec == "lexical" || spec == lexical::ID {
+        return Ok(Arc::new(Lexical::new()));
     }
     Err(ModelError::UnknownBackbone {
         spec: spec.to_owned(),

@@ -1,1 +1,185 @@
 //! One use case a file: what the service does, free of tonic types.
+//!
+//! An [`Engine`] is the store, the resident models and the pools in memory. Its verbs take a tenant and a request of
+//! plain domain types, and return plain structs or an [`EngineError`]. It never sees a socket, a header or a
+//! protobuf message, writes no SQL, and does no mathematics of its own.
+//!
+//! Reading order: [`submit_preference`](Engine::submit_preference), then [`next_query`](Engine::next_query) and
+//! [`generate`](Engine::generate).
+
+mod delete_pool;
+mod delete_preference;
+mod delete_user;
+mod error;
+mod exact;
+mod generate;
+mod get_user;
+mod idempotency;
+mod import_candidates;
+mod list_pools;
+mod list_preferences;
+mod list_users;
+mod next_query;
+mod person;
+mod pools;
+mod profile;
+mod refit;
+mod registry;
+mod score;
+mod submit_preference;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio_util::sync::CancellationToken;
+
+pub use delete_preference::DeletePreference;
+pub use error::EngineError;
+pub use generate::{Generate, Generated, GenerationStrategy, GeneratorName};
+pub use import_candidates::{CandidatesImported, PoolSummary};
+pub use next_query::{Asked, NextQuery, QuerySource, Question};
+pub use profile::Profile;
+pub use registry::{ModelRegistry, Readiness, ServingModel};
+pub use score::{Score, Scored, ScoredResponse};
+pub use submit_preference::{SubmitPreference, Submitted, Target};
+
+use crate::domain::{TenantId, UserId};
+use crate::model::{BackboneOptions, ResidentConfig};
+use crate::store::{Store, UnixMillis};
+use pools::PoolCache;
+
+/// Tells the time; tests bring their own.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// Users share this many locks.
+const TURNS: usize = 256;
+
+/// What an engine is told once.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// How long a question's pair is kept from being asked again. A later answer still counts.
+    pub query_lifetime: Duration,
+    /// How long a reply is kept for a repeat of its request id. (That of SubmitPreference is kept for good.)
+    pub reply_lifetime: Duration,
+    /// N of best-of-N where the caller says nothing.
+    pub default_candidates: usize,
+    /// Bounds of each resident model.
+    pub resident: ResidentConfig,
+    /// How backbones are opened.
+    pub backbone: BackboneOptions,
+    /// Seed of the questions' order and of generation; nothing: drawn from the system.
+    pub seed: Option<u64>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            query_lifetime: Duration::from_secs(3600),
+            reply_lifetime: Duration::from_secs(24 * 3600),
+            default_candidates: 16,
+            resident: ResidentConfig::default(),
+            backbone: BackboneOptions::default(),
+            seed: None,
+        }
+    }
+}
+
+/// The use cases. Clones are handles to the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    models: ModelRegistry,
+    pools: PoolCache,
+    config: EngineConfig,
+    clock: Clock,
+    seeds: Mutex<ChaCha8Rng>,
+    draining: CancellationToken,
+    /// A user's changes wait for each other here, so that an optimistic commit is only lost to other servers.
+    turns: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Engine {
+    /// An engine on an open store, with no model yet: see [`Engine::load_active_models`].
+    pub fn new(store: Store, config: EngineConfig) -> Self {
+        Self::with_clock(store, config, Arc::new(system_time))
+    }
+
+    /// The same with a clock of the caller's own.
+    pub fn with_clock(store: Store, config: EngineConfig, clock: Clock) -> Self {
+        let seeds = match config.seed {
+            Some(seed) => ChaCha8Rng::seed_from_u64(seed),
+            None => ChaCha8Rng::from_rng(&mut rand::rng()),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                models: ModelRegistry::new(&config),
+                pools: PoolCache::default(),
+                seeds: Mutex::new(seeds),
+                draining: CancellationToken::new(),
+                turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
+                store,
+                config,
+                clock,
+            }),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Which models are resident, and which one serves whom.
+    pub fn models(&self) -> &ModelRegistry {
+        &self.shared.models
+    }
+
+    /// What the engine was told.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Cancelled when the server begins to drain: endless streams end then.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.shared.draining
+    }
+
+    /// Now, unix milliseconds.
+    pub fn now(&self) -> UnixMillis {
+        (self.shared.clock)()
+    }
+
+    /// Waits until no other call on this server changes the user.
+    async fn turn(&self, tenant: &TenantId, user: &UserId) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        (tenant, user).hash(&mut hasher);
+        let turns = &self.shared.turns;
+        turns[(hasher.finish() % turns.len() as u64) as usize].lock().await
+    }
+
+    /// A generator for one call.
+    fn rng(&self) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(self.draw_seed())
+    }
+
+    fn draw_seed(&self) -> u64 {
+        self.shared.seeds.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
+}
+
+/// The system's clock, never going back within a process: an answer's time orders the log.
+fn system_time() -> UnixMillis {
+    static LATEST: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX >> 1);
+    let latest = LATEST.fetch_max(now, Ordering::Relaxed).max(now);
+    i64::try_from(latest).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,121 @@
+use crate::domain::{Invalid, ModelVersion, PoolName, PreferenceId, QueryId, UserId};
+use crate::math::MathError;
+use crate::model::ModelError;
+use crate::store::StoreError;
+
+/// Why a use case was refused or failed. [`EngineError::reason`] is what a program may rely on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A field cannot be taken.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A field is larger than this server takes.
+    #[error("{0}")]
+    TooLarge(Invalid),
+
+    /// Nobody has trained and activated a model yet.
+    #[error("no model is active; train one (Train) and activate it (ActivateModel)")]
+    NoActiveModel,
+    /// The active model is still being loaded.
+    #[error("model {0} is being loaded; try again shortly")]
+    ModelNotResident(ModelVersion),
+    /// There is no such model.
+    #[error("there is no model {0}")]
+    ModelNotFound(ModelVersion),
+
+    /// There is no such user.
+    #[error("there is no user {0}")]
+    UserNotFound(UserId),
+    /// The user was erased, and the call was made before that.
+    #[error("user {0} was erased; answers given before do not come back")]
+    UserErased(UserId),
+    /// This user has no such question.
+    #[error("this user was not asked query {0}")]
+    QueryNotFound(QueryId),
+    /// The question was answered otherwise.
+    #[error("query {0} was answered with another outcome; delete that preference to answer again")]
+    QueryAlreadyAnswered(QueryId),
+    /// This user has no such answer.
+    #[error("this user has no preference {0}")]
+    PreferenceNotFound(PreferenceId),
+    /// The user has not come as far as the caller wants to read.
+    #[error("user {user} is at revision {revision}, before min_revision {min_revision}")]
+    RevisionNotReached {
+        /// Who.
+        user: UserId,
+        /// Where they are.
+        revision: i64,
+        /// Where the caller wants them to be.
+        min_revision: i64,
+    },
+
+    /// There is no such pool.
+    #[error("there is no pool {0}")]
+    PoolNotFound(PoolName),
+    /// No stored candidate answers this prompt.
+    #[error("no pool holds candidates for this prompt; import some (ImportCandidates)")]
+    PromptNotInPool,
+    /// Every pair has been seen by the user or is open.
+    #[error("no pair is left to ask: the user has seen them all, or their questions are open")]
+    NoQuestionLeft,
+
+    /// The request id belongs to another call.
+    #[error("request_id was used before with another body")]
+    RequestIdReused,
+    /// Other changes of the same user came first, again and again.
+    #[error("other changes of this user came first; try again")]
+    LostRace,
+    /// In the API, but not in this version.
+    #[error("not implemented yet: {0}")]
+    Unimplemented(&'static str),
+    /// The server is about to stop.
+    #[error("the server is shutting down; try another or try again")]
+    Draining,
+
+    /// The model could not answer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The database could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The numbers do not work out.
+    #[error("a fit failed: {0}")]
+    Math(#[from] MathError),
+    /// A task was cancelled or panicked.
+    #[error("an internal task ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    /// A stored reply cannot be read.
+    #[error("a stored reply cannot be read: {0}")]
+    Reply(#[from] serde_json::Error),
+}
+
+impl EngineError {
+    /// The machine's word for it, UPPER_SNAKE; stable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "INVALID_FIELD",
+            Self::TooLarge(_) => "FIELD_TOO_LARGE",
+            Self::NoActiveModel => "NO_ACTIVE_MODEL",
+            Self::ModelNotResident(_) => "MODEL_NOT_RESIDENT",
+            Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
+            Self::UserNotFound(_) => "USER_NOT_FOUND",
+            Self::UserErased(_) => "USER_ERASED",
+            Self::QueryNotFound(_) => "QUERY_NOT_FOUND",
+            Self::QueryAlreadyAnswered(_) => "QUERY_ALREADY_ANSWERED",
+            Self::PreferenceNotFound(_) => "PREFERENCE_NOT_FOUND",
+            Self::RevisionNotReached { .. } => "REVISION_NOT_REACHED",
+            Self::PoolNotFound(_) => "POOL_NOT_FOUND",
+            Self::PromptNotInPool => "PROMPT_NOT_IN_POOL",
+            Self::NoQuestionLeft => "NO_QUESTION_LEFT",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::LostRace => "LOST_RACE",
+            Self::Unimplemented(_) => "NOT_IMPLEMENTED",
+            Self::Draining => "DRAINING",
+            Self::Model(ModelError::QueueFull { .. }) => "MODEL_QUEUE_FULL",
+            Self::Model(ModelError::Stopped) => "DRAINING",
+            Self::Store(StoreError::Unavailable(_)) => "DATABASE_UNAVAILABLE",
+            Self::Store(StoreError::Missing { .. }) => "GONE",
+            Self::Model(_) | Self::Store(_) | Self::Math(_) | Self::Task(_) | Self::Reply(_) => "INTERNAL",
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use nalgebra::DVector;
+use serde::{Deserialize, Serialize};
+
+use super::idempotency::{Call, replay};
+use super::person::Person;
+use super::pools::PoolFeatures;
+use super::{Engine, EngineError, Profile, ServingModel, exact};
+use crate::domain::{
+    Candidates, Comparison, ModelVersion, PairKey, PoolName, QueryId, RequestId, TenantId, UserId,
+};
+use crate::math::Acquisition;
+use crate::math::questions::{Request, Selection, choose};
+use crate::store::{AskingSnapshot, QueryRow, UnixMillis};
+
+/// Asks for questions.
+#[derive(Debug, Clone, Serialize)]
+pub struct NextQuery {
+    /// Who is to be asked.
+    pub user: UserId,
+    /// Where the pair comes from.
+    pub source: QuerySource,
+    /// How it is chosen.
+    #[serde(serialize_with = "by_name")]
+    pub strategy: Acquisition,
+    /// How many questions, at least 1.
+    pub count: usize,
+    /// The caller's key; the reply is given again to a repeat.
+    #[serde(skip)]
+    pub request_id: Option<RequestId>,
+}
+
+/// Where a question's responses come from.
+#[derive(Debug, Clone, Serialize)]
+pub enum QuerySource {
+    /// A stored pool.
+    Pool(PoolName),
+    /// Responses of the caller's own, at least two, all different.
+    Candidates(Candidates),
+    /// Two responses to this prompt, generated along the direction in which the user is least known (Algorithm 2).
+    Generate(String),
+}
+
+/// The questions, stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// At least one, best first.
+    pub questions: Vec<Question>,
+    /// What is known of the user now.
+    pub profile: Profile,
+}
+
+/// A question put to a user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// Names it in an answer.
+    pub query_id: QueryId,
+    /// What is compared, as shown.
+    pub comparison: Comparison,
+    /// Expected gain, bits.
+    #[serde(with = "exact::number")]
+    pub information_gain: f64,
+    /// E\[p(A preferred)\]
+    #[serde(with = "exact::number")]
+    pub predicted_preference: f64,
+    /// The model that chose it.
+    pub model_version: ModelVersion,
+    /// When its pair may be asked again.
+    pub expires: UnixMillis,
+}
+
+impl Engine {
+    /// Chooses questions among the pairs that the user has neither seen nor has open, and stores them before they are
+    /// answered with. Makes the user where they are not there.
+    pub async fn next_query(&self, tenant: &TenantId, request: NextQuery) -> Result<Asked, EngineError> {
+        let model = self.models().active(tenant)?;
+        let user = &request.user;
+        let call = Call::new("NextQuery", request.request_id, &request)?;
+        if let Some(reply) = self.recall(tenant, Some(user), &call).await? {
+            return Ok(reply);
+        }
+
+        // Two calls at once for one user must not ask the same pair.
+        let _turn = self.turn(tenant, user).await;
+        let pool = self.source(tenant, &request.source, &model).await?;
+        let asking = self.asking(tenant, user, &model).await?;
+        let revision = asking.person.revision;
+        let answers = asking.person.answers;
+        let (selection, posterior) = {
+            let (pool, strategy, count, mut rng) = (pool.clone(), request.strategy, request.count, self.rng());
+            tokio::task::spawn_blocking(move || {
+                let seen = pool.seen(&asking.seen);
+                let posterior = asking.person.posterior;
+                let request = Request { acquisition: strategy, count, seen: &seen, open: &asking.open };
+                choose(&pool.features, &posterior, &request, &mut rng).map(|selection| (selection, posterior))
+            })
+            .await??
+        };
+        if selection.questions.is_empty() {
+            return Err(EngineError::NoQuestionLeft);
+        }
+
+        let queries = self.queries(&pool, &selection, &model);
+        let profile = Profile::new(user, &model, &posterior, (answers, revision), selection.converged());
+        let asked = Asked { questions: queries.iter().map(question).collect(), profile };
+        let remembered = self.remembered(&call, &asked)?;
+        let saved = self.store().save_queries(tenant, user, &queries, remembered.as_ref(), self.now()).await?;
+        Ok(replay(saved)?.unwrap_or(asked))
+    }
+
+    async fn source(
+        &self,
+        tenant: &TenantId,
+        source: &QuerySource,
+        model: &ServingModel,
+    ) -> Result<Arc<PoolFeatures>, EngineError> {
+        match source {
+            QuerySource::Pool(name) => self.pool(tenant, name, model).await,
+            QuerySource::Candidates(own) => {
+                Ok(Arc::new(PoolFeatures::build(0, vec![own.clone()], model).await?))
+            }
+            QuerySource::Generate(_) => {
+                Err(EngineError::Unimplemented("questions by generation (Algorithm 2) need a language model"))
+            }
+        }
+    }
+
+    /// What choosing needs of the user: one statement, unless they have to be fitted first.
+    async fn asking(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        model: &ServingModel,
+    ) -> Result<Asking, EngineError> {
+        let snapshot = self.store().asking_snapshot(tenant, user, &model.version, self.now()).await?;
+        let Some(AskingSnapshot { revision, posterior, seen, open_deltas }) = snapshot else {
+            return Ok(Asking { person: Person::average(model), seen: HashSet::new(), open: Vec::new() });
+        };
+        let person = match Person::stored(model, revision, posterior)? {
+            Some(person) => person,
+            None => self.refit(tenant, user, model).await?.unwrap_or_else(|| Person::average(model)),
+        };
+        Ok(Asking { person, seen, open: open_deltas.into_iter().map(DVector::from_vec).collect() })
+    }
+
+    fn queries(&self, pool: &PoolFeatures, selection: &Selection, model: &ServingModel) -> Vec<QueryRow> {
+        let created = self.now();
+        let lifetime = i64::try_from(self.config().query_lifetime.as_millis()).unwrap_or(i64::MAX);
+        let row = |question: &crate::math::questions::Question| QueryRow {
+            query_id: QueryId::random(),
+            comparison: pool.comparison(question),
+            model_version: model.version.clone(),
+            delta: pool.features.delta(question.prompt, question.first, question.second).as_slice().to_vec(),
+            information_gain: question.information_gain,
+            predicted_preference: question.predicted,
+            created,
+            expires: created.saturating_add(lifetime),
+            answered: None,
+        };
+        selection.questions.iter().map(row).collect()
+    }
+}
+
+struct Asking {
+    person: Person,
+    seen: HashSet<PairKey>,
+    open: Vec<DVector<f64>>,
+}
+
+fn question(row: &QueryRow) -> Question {
+    Question {
+        query_id: row.query_id,
+        comparison: row.comparison.clone(),
+        information_gain: row.information_gain,
+        predicted_preference: row.predicted_preference,
+        model_version: row.model_version.clone(),
+        expires: row.expires,
+    }
+}
+
+fn by_name<S: serde::Serializer>(strategy: &Acquisition, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{strategy:?}"))
+}

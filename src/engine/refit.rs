@@ -1,0 +1,141 @@
+use std::collections::HashSet;
+
+use nalgebra::DVector;
+
+use super::person::Person;
+use super::{Engine, EngineError, ServingModel};
+use crate::domain::{Comparison, Outcome, TenantId, UserId, Weight};
+use crate::math::{Evidence, Posterior};
+use crate::store::{Answer, Derived, Revision, StoredPosterior, UserSnapshot};
+
+/// Answers up to which a fit takes microseconds and runs where it is called; longer logs go to a blocking thread.
+const INLINE_ANSWERS: usize = 128;
+/// Log lines whose texts are read and embedded together.
+const PAGE: u32 = 128;
+
+impl Engine {
+    /// Fits the user under `model` from their whole log, embedding only what has no δ for this model yet, and stores
+    /// the result. Nothing if there is no such user.
+    pub(crate) async fn refit(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        model: &ServingModel,
+    ) -> Result<Option<Person>, EngineError> {
+        let Some(mut snapshot) = self.store().user_snapshot(tenant, user, &model.version).await? else {
+            return Ok(None);
+        };
+        let deltas = self.missing_deltas(tenant, user, model, &snapshot).await?;
+        for answer in snapshot.answers.iter_mut().filter(|answer| lacks_delta(answer)) {
+            let found = deltas.iter().find(|(position, _)| *position == answer.position);
+            answer.delta = found.map(|(_, delta)| delta.clone());
+        }
+        let evidence = evidence(&snapshot.answers, model.tie_weight);
+        let answers = count(evidence.len());
+        let posterior = fit(evidence, model).await?;
+        let revision = snapshot.revision;
+        let Derived { coefficients, hessian, .. } = derived(model, &posterior, answers, None);
+        let stored = StoredPosterior { revision, coefficients, hessian, answers };
+        self.store().put_posterior(tenant, user, &model.version, &stored, &deltas).await?;
+        Ok(Some(Person { posterior, answers, revision }))
+    }
+
+    /// The user's live answers, each that has a likelihood term with its δ under `model`: one read. Where answers were
+    /// given under another model, the user is fitted under this one first.
+    pub(super) async fn fitted_snapshot(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        model: &ServingModel,
+    ) -> Result<Option<UserSnapshot>, EngineError> {
+        let snapshot = self.store().user_snapshot(tenant, user, &model.version).await?;
+        if !snapshot.iter().flat_map(|snapshot| &snapshot.answers).any(lacks_delta) {
+            return Ok(snapshot);
+        }
+        self.refit(tenant, user, model).await?;
+        Ok(self.store().user_snapshot(tenant, user, &model.version).await?)
+    }
+
+    /// δ under `model` of the answers that have none yet, with their positions. An answer that is undone meanwhile is
+    /// not among them.
+    async fn missing_deltas(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        model: &ServingModel,
+        snapshot: &UserSnapshot,
+    ) -> Result<Vec<(Revision, Vec<f64>)>, EngineError> {
+        let missing: HashSet<_> =
+            snapshot.answers.iter().filter(|answer| lacks_delta(answer)).map(|answer| answer.position).collect();
+        let mut deltas = Vec::with_capacity(missing.len());
+        let mut after = 0;
+        while deltas.len() < missing.len() {
+            let mut lines = self.store().list_preferences(tenant, user, after, PAGE).await?;
+            let Some(last) = lines.last() else { break };
+            after = last.position;
+            lines.retain(|line| missing.contains(&line.position));
+            let comparisons: Vec<_> = lines.iter().map(|line| &line.comparison).collect();
+            let fresh = deltas_of(model, &comparisons).await?;
+            deltas.extend(lines.iter().map(|line| line.position).zip(fresh));
+        }
+        Ok(deltas)
+    }
+}
+
+fn lacks_delta(answer: &Answer) -> bool {
+    answer.delta.is_none() && answer.outcome.preference().is_some()
+}
+
+/// As the store counts.
+pub(super) fn count(answers: usize) -> i64 {
+    i64::try_from(answers).unwrap_or(i64::MAX)
+}
+
+/// δ = φ(A) − φ(B) of each comparison, J numbers each, in one call of the model.
+pub(super) async fn deltas_of(
+    model: &ServingModel,
+    comparisons: &[&Comparison],
+) -> Result<Vec<Vec<f64>>, EngineError> {
+    let texts = comparisons
+        .iter()
+        .flat_map(|c| [(c.prompt.clone(), c.response_a.clone()), (c.prompt.clone(), c.response_b.clone())])
+        .collect();
+    let features = model.resident.features(texts).await?;
+    Ok(features.chunks_exact(2).map(|pair| (&pair[0] - &pair[1]).as_slice().to_vec()).collect())
+}
+
+/// The answers with a likelihood term, as the fit takes them.
+pub(super) fn evidence(answers: &[Answer], tie_weight: f64) -> Vec<Evidence> {
+    answers
+        .iter()
+        .filter_map(|answer| one(answer.outcome, answer.weight, answer.delta.as_deref()?, tie_weight))
+        .collect()
+}
+
+/// One answer, as the fit takes it; nothing for NEITHER and SKIP.
+pub(super) fn one(outcome: Outcome, weight: Weight, delta: &[f64], tie_weight: f64) -> Option<Evidence> {
+    let preference = outcome.preference()?;
+    let weight = if outcome == Outcome::Tie { weight.get() * tie_weight } else { weight.get() };
+    Some(Evidence { delta: DVector::from_column_slice(delta), preference, weight })
+}
+
+/// λ and H from all of a user's answers, always from the prior.
+pub(super) async fn fit(evidence: Vec<Evidence>, model: &ServingModel) -> Result<Posterior, EngineError> {
+    if evidence.len() <= INLINE_ANSWERS {
+        return Ok(Posterior::fit(&evidence, &model.prior)?);
+    }
+    let prior = model.prior.clone();
+    Ok(tokio::task::spawn_blocking(move || Posterior::fit(&evidence, &prior)).await??)
+}
+
+/// What the store keeps of a fit, in one transaction with the change of the log that caused it.
+pub(super) fn derived(model: &ServingModel, posterior: &Posterior, answers: i64, delta: Option<Vec<f64>>) -> Derived {
+    Derived {
+        model_version: model.version.clone(),
+        delta,
+        coefficients: posterior.coefficients().as_slice().to_vec(),
+        // H is symmetric: its columns are its rows.
+        hessian: posterior.hessian().as_slice().to_vec(),
+        answers,
+    }
+}

@@ -1,0 +1,148 @@
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use super::{Engine, EngineConfig, EngineError};
+use crate::domain::{Invalid, ModelVersion, TenantId};
+use crate::math::Prior;
+use crate::model::{ArtifactLocation, BackboneOptions, Manifest, ResidentConfig, ResidentModel, RewardModel};
+
+/// A model in memory, with what a person's fit needs of its manifest.
+pub struct ServingModel {
+    /// Its name.
+    pub version: ModelVersion,
+    /// φ(x, y), on a thread of its own.
+    pub resident: ResidentModel,
+    /// N(μ, Σ)
+    pub prior: Prior,
+    /// Weight of a TIE.
+    pub tie_weight: f64,
+}
+
+impl ServingModel {
+    /// What training said of the model.
+    pub fn manifest(&self) -> &Manifest {
+        self.resident.manifest()
+    }
+}
+
+/// Whether this server can personalise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is not known yet which model serves, or it is being loaded.
+    Starting,
+    /// No tenant has an active model: one can be trained here.
+    NoModel,
+    /// A model is warm.
+    Serving,
+}
+
+/// The models in memory, and which one serves each tenant. Clones are handles to the same registry.
+#[derive(Clone)]
+pub struct ModelRegistry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    resident: ResidentConfig,
+    backbone: BackboneOptions,
+    /// By location of the artifact.
+    loaded: RwLock<HashMap<String, Arc<ServingModel>>>,
+    active: RwLock<HashMap<TenantId, Slot>>,
+    readiness: watch::Sender<Readiness>,
+}
+
+/// What a tenant is served by.
+#[derive(Clone)]
+enum Slot {
+    Loading(ModelVersion),
+    Active(Arc<ServingModel>),
+}
+
+impl ModelRegistry {
+    pub(super) fn new(config: &EngineConfig) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                resident: config.resident.clone(),
+                backbone: config.backbone.clone(),
+                loaded: RwLock::default(),
+                active: RwLock::default(),
+                readiness: watch::Sender::new(Readiness::Starting),
+            }),
+        }
+    }
+
+    /// The model that serves the tenant.
+    ///
+    /// # Errors
+    /// [`EngineError::NoActiveModel`], or [`EngineError::ModelNotResident`] while it is being loaded.
+    pub fn active(&self, tenant: &TenantId) -> Result<Arc<ServingModel>, EngineError> {
+        let active = self.shared.active.read().unwrap_or_else(PoisonError::into_inner);
+        match active.get(tenant) {
+            Some(Slot::Active(model)) => Ok(model.clone()),
+            Some(Slot::Loading(version)) => Err(EngineError::ModelNotResident(version.clone())),
+            None => Err(EngineError::NoActiveModel),
+        }
+    }
+
+    /// Brings the artifact at `location` into memory and warms it up, off the async threads. What is there already is
+    /// not loaded again.
+    pub async fn load(&self, location: &str) -> Result<Arc<ServingModel>, EngineError> {
+        let loaded = || self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = loaded().get(location) {
+            return Ok(model.clone());
+        }
+        let (artifact, backbone) = (ArtifactLocation::new(location), self.shared.backbone.clone());
+        let resident = self.shared.resident.clone();
+        let model = tokio::task::spawn_blocking(move || {
+            let model = RewardModel::open(&artifact, &backbone)?;
+            serving(ResidentModel::start(Arc::new(model), &resident)?)
+        })
+        .await??;
+        let model = Arc::new(model);
+        let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(loaded.entry(location.to_owned()).or_insert(model).clone())
+    }
+
+    /// From now on `model` serves the tenant. Calls in flight finish with the model that they began with.
+    pub fn set_active(&self, tenant: &TenantId, model: Arc<ServingModel>) {
+        tracing::info!(%tenant, model.version = %model.version, "model serves");
+        self.put(tenant, Slot::Active(model));
+        self.shared.readiness.send_replace(Readiness::Serving);
+    }
+
+    /// Follows whether this server can personalise.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.shared.readiness.subscribe()
+    }
+
+    fn put(&self, tenant: &TenantId, slot: Slot) {
+        self.shared.active.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), slot);
+    }
+}
+
+impl Engine {
+    /// Loads the tenant's active model, if it has one; the server is ready, or known to have no model, afterwards.
+    pub async fn load_active_model(&self, tenant: &TenantId) -> Result<(), EngineError> {
+        let Some(row) = self.store().active_model(tenant).await? else {
+            tracing::info!(%tenant, "no model is active yet");
+            self.models().shared.readiness.send_replace(Readiness::NoModel);
+            return Ok(());
+        };
+        self.models().put(tenant, Slot::Loading(row.model_version.clone()));
+        let model = self.models().load(&row.location).await?;
+        self.models().set_active(tenant, model);
+        Ok(())
+    }
+}
+
+fn serving(resident: ResidentModel) -> Result<ServingModel, EngineError> {
+    let manifest = resident.manifest();
+    Ok(ServingModel {
+        version: ModelVersion::parse(manifest.version.clone()).map_err(|error: Invalid| error.within("manifest"))?,
+        prior: Prior::new(manifest.prior.mean(), manifest.prior.covariance())?,
+        tie_weight: manifest.tie_weight,
+        resident,
+    })
+}

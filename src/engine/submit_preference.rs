@@ -1,0 +1,155 @@
+use serde::{Deserialize, Serialize};
+
+use super::idempotency::Call;
+use super::refit::{count, deltas_of, derived, evidence, fit, one};
+use super::{Engine, EngineError, Profile, ServingModel};
+use crate::domain::{Comparison, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight};
+use crate::math::questions::CONVERGED_BITS;
+use crate::store::{Append, NewPreference};
+
+/// How often a fit is redone because another change of the same user came first. Within one server calls for a user
+/// wait for each other, so that this counts other servers only.
+const ATTEMPTS: usize = 16;
+
+/// One answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubmitPreference {
+    /// Who answers.
+    pub user: UserId,
+    /// What was judged.
+    pub target: Target,
+    /// What they said.
+    pub outcome: Outcome,
+    /// How much it counts.
+    pub weight: Weight,
+    /// The caller's key; the reply is given again to a repeat.
+    #[serde(skip)]
+    pub request_id: Option<RequestId>,
+}
+
+/// What was judged.
+#[derive(Debug, Clone, Serialize)]
+pub enum Target {
+    /// A question of ours.
+    Query(QueryId),
+    /// A comparison of the caller's own.
+    Comparison(Comparison),
+}
+
+/// The answer is on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The line of the log.
+    pub preference_id: PreferenceId,
+    /// The user with the answer counted.
+    pub profile: Profile,
+}
+
+impl Engine {
+    /// Logs an answer and refits the user, in one read and one transaction.
+    ///
+    /// The fit is computed outside the transaction from a snapshot, and committed together with the answer only if the
+    /// user is still at the snapshot's revision; otherwise it is computed again.
+    pub async fn submit_preference(
+        &self,
+        tenant: &TenantId,
+        request: SubmitPreference,
+    ) -> Result<Submitted, EngineError> {
+        let model = self.models().active(tenant)?;
+        let user = &request.user;
+        let call = Call::new("SubmitPreference", request.request_id, &request)?;
+        let judged = self.judged(tenant, &request, &model).await?;
+        let preference_id = match request.request_id {
+            Some(id) => PreferenceId::of_request(tenant, user, id),
+            None => PreferenceId::random(),
+        };
+
+        let _turn = self.turn(tenant, user).await;
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.fitted_snapshot(tenant, user, &model).await?;
+            let (revision, before) = snapshot.map_or((0, Vec::new()), |s| (s.revision, s.answers));
+            let mut evidence = evidence(&before, model.tie_weight);
+            if let Some(delta) = &judged.delta {
+                evidence.extend(one(request.outcome, request.weight, delta, model.tie_weight));
+            }
+            let answers = count(evidence.len());
+            let posterior = fit(evidence, &model).await?;
+
+            let position = (answers, revision + 1);
+            let profile = Profile::new(user, &model, &posterior, position, judged.converged);
+            let submitted = Submitted { preference_id, profile };
+            let new = NewPreference {
+                preference_id,
+                body_hash: call.body_hash,
+                query_id: judged.query_id,
+                comparison: judged.comparison.clone(),
+                outcome: request.outcome,
+                weight: request.weight,
+                created: self.now(),
+                expected_revision: revision,
+                derived: vec![derived(&model, &posterior, answers, judged.delta.clone())],
+                reply: serde_json::to_vec(&submitted)?,
+            };
+            match self.store().append_preference(tenant, user, &new).await? {
+                Append::Appended { .. } => return Ok(submitted),
+                Append::Replayed(reply) => return Ok(serde_json::from_slice(&reply)?),
+                Append::Conflict { .. } => {}
+                Append::RequestIdReused => return Err(EngineError::RequestIdReused),
+                Append::Erased => return Err(EngineError::UserErased(user.clone())),
+                Append::QueryNotFound => return Err(not_asked(&request.target)),
+                Append::QueryAlreadyAnswered => {
+                    return Err(match request.target {
+                        Target::Query(id) => EngineError::QueryAlreadyAnswered(id),
+                        Target::Comparison(_) => EngineError::LostRace,
+                    });
+                }
+            }
+        }
+        Err(EngineError::LostRace)
+    }
+
+    /// What was judged, with its δ under the active model. A question of ours was stored with its δ, so that
+    /// answering it embeds nothing.
+    async fn judged(
+        &self,
+        tenant: &TenantId,
+        request: &SubmitPreference,
+        model: &ServingModel,
+    ) -> Result<Judged, EngineError> {
+        let (query_id, comparison, delta, converged) = match &request.target {
+            Target::Comparison(comparison) => (None, comparison.clone(), None, false),
+            Target::Query(id) => match self.store().query(tenant, &request.user, *id).await? {
+                Some(query) => {
+                    let delta = (query.model_version == model.version).then_some(query.delta);
+                    (Some(*id), query.comparison, delta, query.information_gain < CONVERGED_BITS)
+                }
+                None if self.store().is_erased(tenant, &request.user, self.now()).await? => {
+                    return Err(EngineError::UserErased(request.user.clone()));
+                }
+                None => return Err(EngineError::QueryNotFound(*id)),
+            },
+        };
+        let delta = match delta {
+            _ if request.outcome.preference().is_none() => None,
+            Some(delta) => Some(delta),
+            None => deltas_of(model, &[&comparison]).await?.pop(),
+        };
+        Ok(Judged { query_id, comparison, delta, converged })
+    }
+}
+
+struct Judged {
+    query_id: Option<QueryId>,
+    comparison: Comparison,
+    /// Nothing where the outcome has no likelihood term.
+    delta: Option<Vec<f64>>,
+    /// Whether the question was the best there was, and yet told next to nothing.
+    converged: bool,
+}
+
+fn not_asked(target: &Target) -> EngineError {
+    match target {
+        Target::Query(id) => EngineError::QueryNotFound(*id),
+        Target::Comparison(_) => EngineError::LostRace,
+    }
+}

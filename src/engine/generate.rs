@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::person::Person;
 use super::{Engine, EngineError, ScoredResponse};
 use crate::domain::{Invalid, ModelVersion, PoolName, TenantId, UserId};
-use crate::generate::{Completion, Finish, GenerateError, Generator, PoolGenerator, best_of_n};
+use crate::generate::{Completion, GenerateError, Generator, PoolGenerator, best_of_n};
 use crate::store::Revision;
 
 /// Asks for a completion.
@@ -57,7 +57,8 @@ impl GeneratorName {
             "" | "pool" => Ok(Self::AnyPool),
             _ => match name.split_once(':') {
                 Some(("pool", pool)) => {
-                    let pool = PoolName::parse(pool).map_err(|error| Invalid { field: "generator".to_owned(), ..error })?;
+                    let pool = PoolName::parse(pool)
+                        .map_err(|error| Invalid { field: "generator".to_owned(), ..error })?;
                     Ok(Self::Pool(pool))
                 }
                 Some(("local" | "openai", _)) => {
@@ -98,7 +99,9 @@ impl Engine {
         match request.strategy {
             GenerationStrategy::BestOfN | GenerationStrategy::Unguided => {}
             GenerationStrategy::ValueGuided => {
-                return Err(EngineError::Unimplemented("VALUE_GUIDED needs a language model and a value head"));
+                return Err(EngineError::Unimplemented(
+                    "VALUE_GUIDED needs a language model and a value head",
+                ));
             }
             GenerationStrategy::StyleGuided => {
                 return Err(EngineError::Unimplemented("STYLE_GUIDED needs a language model"));

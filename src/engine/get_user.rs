@@ -1,6 +1,5 @@
 use super::{Engine, EngineError, Profile};
 use crate::domain::{TenantId, UserId};
-use crate::math::questions::CONVERGED_BITS;
 use crate::store::Revision;
 
 impl Engine {

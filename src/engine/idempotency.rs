@@ -53,7 +53,11 @@ impl Engine {
     }
 
     /// What the store needs to remember the call with its reply; nothing where the caller gave no id.
-    pub(super) fn remembered(&self, call: &Call, reply: &impl Serialize) -> Result<Option<Idempotent>, EngineError> {
+    pub(super) fn remembered(
+        &self,
+        call: &Call,
+        reply: &impl Serialize,
+    ) -> Result<Option<Idempotent>, EngineError> {
         let Some(request_id) = call.request_id else { return Ok(None) };
         let created = self.now();
         let lifetime = i64::try_from(self.config().reply_lifetime.as_millis()).unwrap_or(i64::MAX);

@@ -98,7 +98,7 @@ impl Engine {
         tenant: &TenantId,
         pool: &PoolName,
     ) -> Result<Option<PoolSummary>, EngineError> {
-        Ok(self.store().pool_row(tenant, pool).await?.map(PoolSummary::from))
+        Ok(self.store().pool(tenant, pool).await?.map(PoolSummary::from))
     }
 }
 

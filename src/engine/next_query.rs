@@ -89,7 +89,8 @@ impl Engine {
         let revision = asking.person.revision;
         let answers = asking.person.answers;
         let (selection, posterior) = {
-            let (pool, strategy, count, mut rng) = (pool.clone(), request.strategy, request.count, self.rng());
+            let (pool, strategy, count, mut rng) =
+                (pool.clone(), request.strategy, request.count, self.rng());
             tokio::task::spawn_blocking(move || {
                 let seen = pool.seen(&asking.seen);
                 let posterior = asking.person.posterior;
@@ -106,7 +107,8 @@ impl Engine {
         let profile = Profile::new(user, &model, &posterior, (answers, revision), selection.converged());
         let asked = Asked { questions: queries.iter().map(question).collect(), profile };
         let remembered = self.remembered(&call, &asked)?;
-        let saved = self.store().save_queries(tenant, user, &queries, remembered.as_ref(), self.now()).await?;
+        let saved =
+            self.store().save_queries(tenant, user, &queries, remembered.as_ref(), self.now()).await?;
         Ok(replay(saved)?.unwrap_or(asked))
     }
 

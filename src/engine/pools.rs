@@ -29,11 +29,15 @@ impl PoolFeatures {
         let mut batch = Vec::new();
         let mut waiting = Vec::new();
         for (index, candidates) in prompts.iter().enumerate() {
-            batch.extend(candidates.responses.iter().map(|response| (candidates.prompt.clone(), response.clone())));
+            batch.extend(
+                candidates.responses.iter().map(|response| (candidates.prompt.clone(), response.clone())),
+            );
             waiting.push(candidates.responses.len());
             if batch.len() >= BATCH_TEXTS || index + 1 == prompts.len() {
                 let mut rows = model.resident.features(std::mem::take(&mut batch)).await?.into_iter();
-                features.extend(waiting.drain(..).map(|responses| rows.by_ref().take(responses).collect::<Vec<_>>()));
+                features.extend(
+                    waiting.drain(..).map(|responses| rows.by_ref().take(responses).collect::<Vec<_>>()),
+                );
             }
         }
         Ok(Self { revision, features: Pool::new(&features)?, pairs: pairs(&prompts), prompts })

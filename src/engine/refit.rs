@@ -16,7 +16,7 @@ const PAGE: u32 = 128;
 impl Engine {
     /// Fits the user under `model` from their whole log, embedding only what has no δ for this model yet, and stores
     /// the result. Nothing if there is no such user.
-    pub(crate) async fn refit(
+    pub(super) async fn refit(
         &self,
         tenant: &TenantId,
         user: &UserId,
@@ -65,8 +65,12 @@ impl Engine {
         model: &ServingModel,
         snapshot: &UserSnapshot,
     ) -> Result<Vec<(Revision, Vec<f64>)>, EngineError> {
-        let missing: HashSet<_> =
-            snapshot.answers.iter().filter(|answer| lacks_delta(answer)).map(|answer| answer.position).collect();
+        let missing: HashSet<_> = snapshot
+            .answers
+            .iter()
+            .filter(|answer| lacks_delta(answer))
+            .map(|answer| answer.position)
+            .collect();
         let mut deltas = Vec::with_capacity(missing.len());
         let mut after = 0;
         while deltas.len() < missing.len() {
@@ -129,7 +133,12 @@ pub(super) async fn fit(evidence: Vec<Evidence>, model: &ServingModel) -> Result
 }
 
 /// What the store keeps of a fit, in one transaction with the change of the log that caused it.
-pub(super) fn derived(model: &ServingModel, posterior: &Posterior, answers: i64, delta: Option<Vec<f64>>) -> Derived {
+pub(super) fn derived(
+    model: &ServingModel,
+    posterior: &Posterior,
+    answers: i64,
+    delta: Option<Vec<f64>>,
+) -> Derived {
     Derived {
         model_version: model.version.clone(),
         delta,

@@ -7,6 +7,7 @@ use super::{Engine, EngineConfig, EngineError};
 use crate::domain::{Invalid, ModelVersion, TenantId};
 use crate::math::Prior;
 use crate::model::{ArtifactLocation, BackboneOptions, Manifest, ResidentConfig, ResidentModel, RewardModel};
+use crate::store::ModelState;
 
 /// A model in memory, with what a person's fit needs of its manifest.
 pub struct ServingModel {
@@ -125,12 +126,14 @@ impl ModelRegistry {
 impl Engine {
     /// Loads the tenant's active model, if it has one; the server is ready, or known to have no model, afterwards.
     pub async fn load_active_model(&self, tenant: &TenantId) -> Result<(), EngineError> {
-        let Some(row) = self.store().active_model(tenant).await? else {
+        let serving = self.store().serving_models(tenant).await?;
+        let Some((version, _)) = serving.into_iter().find(|(_, state)| *state == ModelState::Active) else {
             tracing::info!(%tenant, "no model is active yet");
             self.models().shared.readiness.send_replace(Readiness::NoModel);
             return Ok(());
         };
-        self.models().put(tenant, Slot::Loading(row.model_version.clone()));
+        self.models().put(tenant, Slot::Loading(version.clone()));
+        let row = self.store().model(tenant, &version).await?.ok_or(EngineError::ModelNotFound(version))?;
         let model = self.models().load(&row.location).await?;
         self.models().set_active(tenant, model);
         Ok(())
@@ -140,7 +143,8 @@ impl Engine {
 fn serving(resident: ResidentModel) -> Result<ServingModel, EngineError> {
     let manifest = resident.manifest();
     Ok(ServingModel {
-        version: ModelVersion::parse(manifest.version.clone()).map_err(|error: Invalid| error.within("manifest"))?,
+        version: ModelVersion::parse(manifest.version.clone())
+            .map_err(|error: Invalid| error.within("manifest"))?,
         prior: Prior::new(manifest.prior.mean(), manifest.prior.covariance())?,
         tie_weight: manifest.tie_weight,
         resident,

@@ -123,7 +123,7 @@ impl Engine {
                     let delta = (query.model_version == model.version).then_some(query.delta);
                     (Some(*id), query.comparison, delta, query.information_gain < CONVERGED_BITS)
                 }
-                None if self.store().is_erased(tenant, &request.user, self.now()).await? => {
+                None if self.store().was_lately_erased(tenant, &request.user, self.now()).await? => {
                     return Err(EngineError::UserErased(request.user.clone()));
                 }
                 None => return Err(EngineError::QueryNotFound(*id)),

@@ -47,7 +47,8 @@ impl Artifact {
             files.push((CLASSIC_HEAD, encode(1, w.len(), w.as_slice())));
         }
         if !self.examples.is_empty() {
-            let json = serde_json::to_vec_pretty(&self.examples).map_err(|error| location.file(EXAMPLES, error))?;
+            let json =
+                serde_json::to_vec_pretty(&self.examples).map_err(|error| location.file(EXAMPLES, error))?;
             files.push((EXAMPLES, json));
         }
         let mut manifest = self.manifest.clone();

@@ -69,6 +69,18 @@ impl Store {
         Ok(users.into_iter().filter(is_erased).cloned().collect())
     }
 
+    /// Whether the user was erased less than a day before `now`: their questions are gone, and an answer to one of them
+    /// is a retry from before.
+    pub async fn was_lately_erased(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        self.is_lately_erased(&mut tx, tenant, user, now).await
+    }
+
     /// Whether the user was erased less than a day before `now`.
     pub(super) async fn is_lately_erased(
         &self,

@@ -103,6 +103,19 @@ impl Store {
         rows.iter().map(pool_row).collect()
     }
 
+    /// One pool; nothing where there is no such pool.
+    pub async fn pool(&self, tenant: &TenantId, pool: &PoolName) -> Result<Option<PoolRow>, StoreError> {
+        let row = self
+            .db
+            .row(
+                "SELECT pool, revision, prompts, responses, created, updated FROM pool
+                 WHERE tenant = $1 AND pool = $2",
+                values![tenant, pool],
+            )
+            .await?;
+        row.as_ref().map(pool_row).transpose()
+    }
+
     /// A pool's present revision; nothing where there is no such pool. What a cache asks before it is used.
     pub async fn pool_revision(
         &self,

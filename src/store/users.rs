@@ -16,11 +16,20 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Revision, StoreError> {
         self.db.execute(ENSURE_USER, values![tenant, user, now]).await?;
+        self.user_revision(tenant, user).await?.ok_or_else(|| missing_user(user))
+    }
+
+    /// The user's log position; nothing where they are unknown.
+    pub async fn user_revision(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+    ) -> Result<Option<Revision>, StoreError> {
         let row = self
             .db
             .row("SELECT revision FROM users WHERE tenant = $1 AND user_id = $2", values![tenant, user])
             .await?;
-        row.ok_or_else(|| missing_user(user))?.get(0)
+        row.map(|row| row.get(0)).transpose()
     }
 
     /// The user and their fit under `model`; nothing where they are unknown. One statement.

@@ -248,7 +248,10 @@ const LISTS: &[(Category, &str)] = &[
          march, april, june, july, august, september, october, november, december, spring, summer, autumn, winter, \
          overnight, morning, evening, noon, midnight",
     ),
-    (Category::Reason, "because, since, so that, as a result, therefore, hence, thus, due to, otherwise, that way, which means, as"),
+    (
+        Category::Reason,
+        "because, since, so that, as a result, therefore, hence, thus, due to, otherwise, that way, which means, as",
+    ),
     (
         Category::Asking,
         "what is your, what are your, what do you, what have you, what would you, what's your, which, how many, how much, \
@@ -277,7 +280,10 @@ const LISTS: &[(Category, &str)] = &[
         "no, not, never, none, nothing, nobody, nor, neither, without, cannot, don't, doesn't, didn't, isn't, aren't, \
          wasn't, weren't, can't, couldn't, won't, wouldn't, shouldn't, hasn't, haven't, ain't",
     ),
-    (Category::Question, "what, which, who, whose, whom, when, where, why, how, what's, who's, where's, how's"),
+    (
+        Category::Question,
+        "what, which, who, whose, whom, when, where, why, how, what's, who's, where's, how's",
+    ),
     (
         Category::Softener,
         "a little, a bit, slightly, quite, rather, fairly, if possible, if you can, if you want, where possible, \

@@ -116,7 +116,8 @@ fn raw(prompt: &Scan, response: &Scan, lexicon: &Lexicon) -> [f64; MEASURES.len(
     let dense = |count: f64| count / words.max(1.0).sqrt();
     let shape = Shape::of(response);
     let overlap = Overlap::of(prompt, response, lexicon);
-    let count_words = |test: fn(&super::scan::Word) -> bool| response.words.iter().filter(|w| test(w)).count();
+    let count_words =
+        |test: fn(&super::scan::Word) -> bool| response.words.iter().filter(|w| test(w)).count();
     let contractions = count_words(|w| w.apostrophe);
     let long_words = count_words(|w| w.characters >= 8) as f64;
     let letters: f64 = response.words.iter().map(|w| f64::from(w.characters)).sum();

@@ -104,7 +104,19 @@ mod tests {
     #[test]
     fn any_text_gives_finite_bounded_numbers() {
         let long = "All work and no play makes Jack a dull boy. ".repeat(2_300);
-        let odd = ["", " ", "\n\n", "?", "日本語のテキスト。", "👍🏽👩‍👩‍👧 نص عربي", "\u{0}\u{feff}", "…", "'", "’s", &long];
+        let odd = [
+            "",
+            " ",
+            "\n\n",
+            "?",
+            "日本語のテキスト。",
+            "👍🏽👩‍👩‍👧 نص عربي",
+            "\u{0}\u{feff}",
+            "…",
+            "'",
+            "’s",
+            &long,
+        ];
         for response in odd {
             for prompt in ["", "How do I rest?"] {
                 let vector = embed(prompt, response);
@@ -125,22 +137,38 @@ mod tests {
 
     #[test]
     fn each_measure_has_a_name_of_its_own_and_moves_with_its_style() {
-        let index = |name: &str| MEASURES.iter().position(|m| m.name == name).unwrap_or_else(|| panic!("{name}"));
+        let index =
+            |name: &str| MEASURES.iter().position(|m| m.name == name).unwrap_or_else(|| panic!("{name}"));
         for (at, measure) in MEASURES.iter().enumerate() {
             assert_eq!(index(measure.name), at);
         }
         let plain = "Soak the beans overnight. Simmer them for an hour.";
         let cases = [
-            ("length", "Soak the beans overnight. Simmer them for an hour. Then rinse them and serve them warm with rice."),
+            (
+                "length",
+                "Soak the beans overnight. Simmer them for an hour. Then rinse them and serve them warm with rice.",
+            ),
             ("hedging", "Perhaps soak the beans overnight. You might simmer them for an hour, I think."),
-            ("certainty", "Definitely soak the beans overnight. You must always simmer them for an hour, without a doubt."),
-            ("politeness", "Thank you for asking! Please soak the beans overnight and kindly simmer them for an hour."),
+            (
+                "certainty",
+                "Definitely soak the beans overnight. You must always simmer them for an hour, without a doubt.",
+            ),
+            (
+                "politeness",
+                "Thank you for asking! Please soak the beans overnight and kindly simmer them for an hour.",
+            ),
             ("enthusiasm", "Wow, wonderful! Soak the beans overnight. Simmer them for an amazing hour."),
             ("questions", "Soak the beans overnight. Simmer them for how long? An hour?"),
             ("exclamations", "Soak the beans overnight! Simmer them for an hour!"),
-            ("contractions", "Don't skip soaking the beans overnight. They'll simmer for an hour, it's fine."),
+            (
+                "contractions",
+                "Don't skip soaking the beans overnight. They'll simmer for an hour, it's fine.",
+            ),
             ("connectives", "Furthermore, soak the beans overnight. Consequently, simmer them for an hour."),
-            ("colloquial words", "Yeah, gonna soak the beans overnight, kinda. Simmer the stuff for an hour, ok."),
+            (
+                "colloquial words",
+                "Yeah, gonna soak the beans overnight, kinda. Simmer the stuff for an hour, ok.",
+            ),
             ("list items", "- Soak the beans overnight.\n- Simmer them for an hour."),
             ("asks the user", "Soak the beans overnight. Simmer them for an hour. Which beans do you have?"),
             ("emoji", "Soak the beans overnight 🙂. Simmer them for an hour 🎉."),
@@ -154,7 +182,8 @@ mod tests {
 
     #[test]
     fn the_vectors_of_this_version_are_fixed() {
-        let vector = embed("How do I cook beans?", "Perhaps soak them overnight, ok? It's worth it!\n1. Rinse.");
+        let vector =
+            embed("How do I cook beans?", "Perhaps soak them overnight, ok? It's worth it!\n1. Rinse.");
         let mut hasher = Sha256::new();
         // Four decimals: the last bits of a logarithm differ between machines.
         vector.iter().for_each(|v| hasher.update(((v * 1e4).round() as i64).to_le_bytes()));

@@ -5,7 +5,8 @@ use super::scan::{Scan, fnv, mix};
 pub(super) const DIMENSION: usize = SKELETON + WORDS + CHARACTERS;
 
 /// What the hash of the backbone records.
-pub(super) const DESCRIPTION: &str = "skeleton 1-3 x 160, words 1-2 x 128, characters 3-4 x 128, signed, 1 + ln tf, norm 4, 2, 2";
+pub(super) const DESCRIPTION: &str =
+    "skeleton 1-3 x 160, words 1-2 x 128, characters 3-4 x 128, signed, 1 + ln tf, norm 4, 2, 2";
 
 const SKELETON: usize = 160;
 const WORDS: usize = 128;
@@ -23,17 +24,17 @@ const START: u64 = 2;
 /// its fixed length; a block without n-grams is zero.
 pub(super) fn extend(vector: &mut Vec<f32>, response: &Scan, lexicon: &Lexicon) {
     let mut grams = Vec::with_capacity(3 * response.words.len());
-    let skeleton: Vec<u64> = response
-        .words
-        .iter()
-        .map(|w| if lexicon.is_common(w.hash) { w.hash } else { PLACEHOLDER })
-        .collect();
+    let skeleton: Vec<u64> =
+        response.words.iter().map(|w| if lexicon.is_common(w.hash) { w.hash } else { PLACEHOLDER }).collect();
     for sentence in &response.sentences {
         let words = &skeleton[sentence.first..sentence.first + sentence.words];
         grams.extend(words.iter().filter(|&&w| w != PLACEHOLDER));
-        let padded: Vec<u64> = std::iter::once(START).chain(words.iter().copied()).chain([u64::from(sentence.end)]).collect();
+        let padded: Vec<u64> =
+            std::iter::once(START).chain(words.iter().copied()).chain([u64::from(sentence.end)]).collect();
         for n in [2, 3] {
-            grams.extend(padded.windows(n).filter(|g| g.iter().any(|&w| w > 1_000)).map(|g| fnv(g.iter().copied())));
+            grams.extend(
+                padded.windows(n).filter(|g| g.iter().any(|&w| w > 1_000)).map(|g| fnv(g.iter().copied())),
+            );
         }
     }
     block(vector, &mut grams, SKELETON, NORMS[0]);

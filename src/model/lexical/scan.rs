@@ -98,7 +98,9 @@ impl Scan {
             }
             space = c.is_whitespace();
             let inside = c.is_alphanumeric()
-                || (matches!(c, '\'' | '’') && word.is_some() && characters.peek().is_some_and(|n| n.is_alphanumeric()));
+                || (matches!(c, '\'' | '’')
+                    && word.is_some()
+                    && characters.peek().is_some_and(|n| n.is_alphanumeric()));
             if inside && !is_ideograph(c) {
                 word.get_or_insert_with(Building::new).push(c, low, &mut self.counts);
                 continue;

@@ -6,7 +6,9 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use super::bert::BertBackbone;
 use super::concat::Concat;
+use super::hub::locate;
 use super::lexical::{self, Lexical};
 
 /// A frozen text encoder: (x, y) ↦ h(x, y) ∈ Rᵈ.
@@ -181,8 +183,5 @@ pub fn open_backbone(spec: &str, options: &BackboneOptions) -> Result<Arc<dyn Ba
     if spec == "lexical" || spec == lexical::ID {
         return Ok(Arc::new(Lexical::new()));
     }
-    Err(ModelError::UnknownBackbone {
-        spec: spec.to_owned(),
-        reason: "there is no such file or name".to_owned(),
-    })
+    Ok(Arc::new(BertBackbone::open(locate(spec, options)?, options)?))
 }

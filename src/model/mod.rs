@@ -9,14 +9,18 @@
 
 mod artifact;
 mod backbone;
+mod bert;
 mod concat;
 mod error;
 mod examples;
 mod feature_cache;
+mod hub;
+mod layout;
 mod lexical;
 mod manifest;
 mod resident;
 mod reward;
+mod tokens;
 
 pub use artifact::{Artifact, ArtifactLocation};
 pub use backbone::{Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, open_backbone};

@@ -1,0 +1,320 @@
+//! Reading of a folder in Hugging Face layout: what its JSON files say of an encoder.
+
+use std::path::{Path, PathBuf};
+
+use candle_transformers::models::bert;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ModelError;
+
+/// What the folder's settings amount to.
+#[derive(Debug, Clone)]
+pub(super) struct EncoderSettings {
+    pub(super) architecture: bert::Config,
+    pub(super) pooling: Pooling,
+    /// Whether embeddings are scaled to length 1.
+    pub(super) normalize: bool,
+    /// Longest input, special tokens included.
+    pub(super) max_tokens: usize,
+    /// Whether texts are lower-cased before the tokenizer sees them.
+    pub(super) lowercase: bool,
+    /// Every file that these settings came from.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// How a text's token vectors become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pooling {
+    Mean,
+    Cls,
+    Max,
+}
+
+impl Pooling {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+            Self::Max => "max",
+        }
+    }
+}
+
+impl EncoderSettings {
+    pub(super) fn read(directory: &Path) -> Result<Self, ModelError> {
+        let config_path = directory.join("config.json");
+        let config: ConfigFile = required(&config_path)?;
+        let architecture = config.architecture().map_err(|reason| file_error(&config_path, reason))?;
+        let mut files = vec![config_path];
+
+        let (mut pooling, mut normalize) = (Pooling::Mean, false);
+        let modules_path = directory.join("modules.json");
+        if let Some(modules) = optional::<Vec<Module>>(&modules_path)? {
+            files.push(modules_path.clone());
+            for module in modules {
+                // The last part of a Python path that has changed between versions.
+                match module.class.rsplit('.').next().unwrap_or_default() {
+                    "Transformer" => {}
+                    "Pooling" => {
+                        let path = directory.join(&module.path).join("config.json");
+                        pooling = required::<PoolingFile>(&path)?
+                            .mode()
+                            .map_err(|reason| file_error(&path, reason))?;
+                        files.push(path);
+                    }
+                    "Normalize" => normalize = true,
+                    other => {
+                        let reason = format!(
+                            "module {other:?} is not supported; allowed: Transformer, Pooling, Normalize"
+                        );
+                        return Err(file_error(&modules_path, reason));
+                    }
+                }
+            }
+        }
+
+        let sentence_path = directory.join("sentence_bert_config.json");
+        let sentence = optional::<SentenceFile>(&sentence_path)?;
+        if sentence.is_some() {
+            files.push(sentence_path.clone());
+        }
+        let sentence = sentence.unwrap_or_default();
+        let positions = architecture.max_position_embeddings;
+        let max_tokens = sentence.max_seq_length.unwrap_or(positions);
+        if max_tokens < MIN_TOKENS || max_tokens > positions {
+            let reason = format!(
+                "max_seq_length: got {max_tokens}; allowed: {MIN_TOKENS} to {positions}, the model's positions"
+            );
+            return Err(file_error(&sentence_path, reason));
+        }
+        Ok(Self { architecture, pooling, normalize, max_tokens, lowercase: sentence.do_lower_case, files })
+    }
+}
+
+/// Below this there is no room for a prompt and a response between the special tokens.
+const MIN_TOKENS: usize = 8;
+
+/// The weight files of the folder: one, or the shards that an index names, in its order.
+pub(super) fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let single = directory.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let index_path = directory.join("model.safetensors.index.json");
+    let Some(index) = optional::<WeightIndex>(&index_path)? else {
+        let pickled =
+            ["pytorch_model.bin", "tf_model.h5"].into_iter().find(|file| directory.join(file).is_file());
+        let reason = match pickled {
+            Some(file) => format!("is missing; {file} is there, but only safetensors are read"),
+            None => "is missing".to_owned(),
+        };
+        return Err(file_error(&single, reason));
+    };
+    let mut shards: Vec<_> = index.weight_map.into_values().collect();
+    shards.sort_unstable();
+    shards.dedup();
+    if let Some(stray) = shards.iter().find(|shard| shard.contains(['/', '\\'])) {
+        return Err(file_error(
+            &index_path,
+            format!("weight_map: got {stray:?}; allowed: names of files beside it"),
+        ));
+    }
+    Ok(shards.into_iter().map(|shard| directory.join(shard)).collect())
+}
+
+/// An error about a file of a backbone.
+pub(super) fn file_error(path: &Path, reason: impl std::fmt::Display) -> ModelError {
+    ModelError::BackboneFile { file: path.display().to_string(), reason: reason.to_string() }
+}
+
+/// The whole file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => file_error(path, "is missing"),
+        _ => file_error(path, error),
+    })
+}
+
+fn required<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    serde_json::from_slice(&read(path)?).map_err(|error| file_error(path, error))
+}
+
+fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
+    if path.is_file() { required(path).map(Some) } else { Ok(None) }
+}
+
+/// `config.json` as transformers 4 and 5 write it; what a version leaves out has BertConfig's default.
+#[derive(Deserialize)]
+struct ConfigFile {
+    model_type: String,
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    #[serde(default = "gelu")]
+    hidden_act: String,
+    max_position_embeddings: usize,
+    #[serde(default = "two")]
+    type_vocab_size: usize,
+    #[serde(default = "small")]
+    layer_norm_eps: f64,
+    #[serde(default)]
+    pad_token_id: Option<usize>,
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+}
+
+fn gelu() -> String {
+    "gelu".to_owned()
+}
+
+fn two() -> usize {
+    2
+}
+
+fn small() -> f64 {
+    1e-12
+}
+
+impl ConfigFile {
+    fn architecture(self) -> Result<bert::Config, String> {
+        if self.model_type != "bert" {
+            return Err(format!("model_type: got {:?}; allowed: \"bert\"", self.model_type));
+        }
+        if let Some(kind) = self.position_embedding_type.filter(|kind| kind != "absolute") {
+            return Err(format!("position_embedding_type: got {kind:?}; allowed: \"absolute\""));
+        }
+        let hidden_act = match self.hidden_act.as_str() {
+            "gelu" => bert::HiddenAct::Gelu,
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => bert::HiddenAct::GeluApproximate,
+            "relu" => bert::HiddenAct::Relu,
+            other => {
+                return Err(format!("hidden_act: got {other:?}; allowed: gelu, gelu_new, gelu_fast, relu"));
+            }
+        };
+        if self.num_attention_heads == 0
+            || self.hidden_size == 0
+            || self.hidden_size % self.num_attention_heads != 0
+        {
+            return Err(format!(
+                "num_attention_heads: got {} for hidden_size {}; allowed: a divisor of it",
+                self.num_attention_heads, self.hidden_size
+            ));
+        }
+        Ok(bert::Config {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            intermediate_size: self.intermediate_size,
+            hidden_act,
+            max_position_embeddings: self.max_position_embeddings,
+            type_vocab_size: self.type_vocab_size,
+            layer_norm_eps: self.layer_norm_eps,
+            pad_token_id: self.pad_token_id.unwrap_or(0),
+            model_type: Some(self.model_type),
+            ..bert::Config::default()
+        })
+    }
+}
+
+/// A line of sentence-transformers' `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    #[serde(rename = "type")]
+    class: String,
+}
+
+/// `1_Pooling/config.json`: a flag for each mode, or the mode's name.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PoolingFile {
+    pooling_mode: Option<String>,
+    pooling_mode_cls_token: bool,
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_max_tokens: bool,
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    pooling_mode_weightedmean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+}
+
+impl PoolingFile {
+    fn mode(&self) -> Result<Pooling, String> {
+        let flags = [
+            (self.pooling_mode_mean_tokens, "mean"),
+            (self.pooling_mode_cls_token, "cls"),
+            (self.pooling_mode_max_tokens, "max"),
+            (self.pooling_mode_mean_sqrt_len_tokens, "mean_sqrt_len_tokens"),
+            (self.pooling_mode_weightedmean_tokens, "weightedmean"),
+            (self.pooling_mode_lasttoken, "lasttoken"),
+        ];
+        let mut modes: Vec<_> = flags.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+        modes.extend(self.pooling_mode.as_deref());
+        match modes.as_slice() {
+            ["mean"] => Ok(Pooling::Mean),
+            ["cls"] => Ok(Pooling::Cls),
+            ["max"] => Ok(Pooling::Max),
+            other => Err(format!("pooling_mode: got {other:?}; allowed: one of mean, cls, max")),
+        }
+    }
+}
+
+/// `sentence_bert_config.json`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SentenceFile {
+    max_seq_length: Option<usize>,
+    do_lower_case: bool,
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct WeightIndex {
+    weight_map: std::collections::BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_is_read_from_flags_and_from_a_name() {
+        let mode = |json: &str| serde_json::from_str::<PoolingFile>(json).unwrap().mode();
+        assert_eq!(mode(r#"{"pooling_mode_mean_tokens": true}"#), Ok(Pooling::Mean));
+        assert_eq!(
+            mode(r#"{"pooling_mode_cls_token": true, "pooling_mode_max_tokens": false}"#),
+            Ok(Pooling::Cls)
+        );
+        assert_eq!(mode(r#"{"pooling_mode": "max"}"#), Ok(Pooling::Max));
+        for bad in [
+            "{}",
+            r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#,
+            r#"{"pooling_mode_lasttoken": true}"#,
+        ] {
+            assert!(mode(bad).unwrap_err().contains("allowed: one of mean, cls, max"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn config_of_transformers_5_leaves_out_what_is_default() {
+        let json = r#"{"model_type": "bert", "dtype": "float32", "vocab_size": 400, "hidden_size": 48,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96,
+            "max_position_embeddings": 128}"#;
+        let config = serde_json::from_str::<ConfigFile>(json).unwrap().architecture().unwrap();
+        assert_eq!(config.layer_norm_eps, 1e-12);
+        assert_eq!(config.hidden_act, bert::HiddenAct::Gelu);
+        let other = json.replace("\"bert\"", "\"qwen2\"");
+        let error = serde_json::from_str::<ConfigFile>(&other).unwrap().architecture().unwrap_err();
+        assert!(error.starts_with("model_type: got \"qwen2\""), "{error}");
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_the_width_are_refused() {
+        let json = r#"{"model_type": "bert", "vocab_size": 400, "hidden_size": 48, "num_hidden_layers": 2,
+            "num_attention_heads": 0, "intermediate_size": 96, "max_position_embeddings": 128}"#;
+        assert!(serde_json::from_str::<ConfigFile>(json).unwrap().architecture().is_err());
+    }
+}

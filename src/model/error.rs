@@ -130,19 +130,15 @@ pub enum ModelError {
 
     /// The backbone at hand is not the one that the head was trained on.
     #[error(
-        "model {version} was trained on backbone {expected_id} (hash {expected}), \
-         but the backbone at hand is {found_id} (hash {found}): its features would mean nothing"
+        "model {version} was trained on backbone {expected}, but the backbone at hand is {found}: its features would \
+         mean nothing"
     )]
     ForeignBackbone {
         /// The model's version.
         version: String,
-        /// Id in the manifest.
-        expected_id: String,
-        /// Hash in the manifest.
+        /// Id and hash in the manifest.
         expected: String,
-        /// Id of the backbone at hand.
-        found_id: String,
-        /// Hash of the backbone at hand.
+        /// Id and hash of the backbone at hand.
         found: String,
     },
 

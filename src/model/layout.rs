@@ -196,7 +196,7 @@ impl ConfigFile {
         };
         if self.num_attention_heads == 0
             || self.hidden_size == 0
-            || self.hidden_size % self.num_attention_heads != 0
+            || !self.hidden_size.is_multiple_of(self.num_attention_heads)
         {
             return Err(format!(
                 "num_attention_heads: got {} for hidden_size {}; allowed: a divisor of it",

@@ -36,10 +36,8 @@ impl RewardModel {
         if record.hash != backbone.hash() || record.dimension != backbone.dimension() {
             return Err(ModelError::ForeignBackbone {
                 version: manifest.version.clone(),
-                expected_id: record.id.clone(),
-                expected: record.hash.clone(),
-                found_id: backbone.id().to_owned(),
-                found: backbone.hash().to_owned(),
+                expected: format!("{} (hash {})", record.id, record.hash),
+                found: format!("{} (hash {})", backbone.id(), backbone.hash()),
             });
         }
         // nalgebra keeps columns together, so that the J × d matrix reads as its transpose row by row.

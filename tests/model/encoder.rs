@@ -131,6 +131,25 @@ fn another_template_is_another_backbone() {
 }
 
 #[test]
+fn joined_backbones_concatenate_their_embeddings() {
+    let Some(folder) = shared_model("joined_backbones_concatenate_their_embeddings", TINY_BERT) else {
+        return;
+    };
+    let bert = open(&folder).unwrap();
+    let lexical = open_backbone("lexical", &options()).unwrap();
+    let both = open_backbone(&format!("{}+lexical", folder.display()), &options()).unwrap();
+    let texts = [Text::new("What is it?", "A shiny red boat."), Text::new("What is it?", "")];
+    assert_eq!(both.dimension(), bert.dimension() + lexical.dimension());
+    let parts = bert.embed(&texts).unwrap().into_iter().zip(lexical.embed(&texts).unwrap());
+    for (whole, (first, second)) in both.embed(&texts).unwrap().into_iter().zip(parts) {
+        assert_eq!(whole.vector, [first.vector, second.vector].concat());
+    }
+    assert_ne!(both.hash(), bert.hash());
+    let again = open_backbone(&both.record().spec, &options()).unwrap();
+    assert_eq!(again.hash(), both.hash());
+}
+
+#[test]
 fn a_damaged_folder_says_which_file_and_why() {
     let Some(folder) = shared_model("a_damaged_folder_says_which_file_and_why", TINY_BERT) else { return };
     // Each case: a name, what to do to a copy of the folder, what the error has to say.

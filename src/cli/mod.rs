@@ -3,6 +3,9 @@
 //! A subcommand parses, calls the rooms, and prints: results on standard output, progress and errors on standard
 //! error. It holds no logic that another room could want.
 
+mod describe;
+mod train;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,10 +32,23 @@ pub struct Global {
 // Each subcommand is a file of this room with `pub(super) struct Args` (clap derive) and
 // `pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()>`.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Train(train::Args),
+    Describe(describe::Args),
+}
 
 /// Runs the command that the process was started with; errors go to standard error.
 pub fn run() -> ExitCode {
-    let Cli { global: _, command } = Cli::parse();
-    match command {}
+    let Cli { global, command } = Cli::parse();
+    let result = match command {
+        Command::Train(args) => train::run(args, &global),
+        Command::Describe(args) => describe::run(args, &global),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -37,6 +37,9 @@ pub enum MathError {
         /// Which matrix.
         what: &'static str,
     },
+    /// The observer asked to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// There is nothing to learn from.
     #[error("{what} is empty")]
     Empty {

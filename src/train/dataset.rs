@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Comparison, ContentHash, Invalid, Judgment, PairKey, UserId};
+use crate::domain::{Comparison, ContentHash, Invalid, Judgment, PairKey, UserId, Weight};
 
 /// Index of a distinct (prompt, response) in a [`Dataset`].
 pub type TextId = usize;
@@ -35,6 +35,8 @@ pub struct Row {
     pub pair: usize,
     /// a ∈ [0, 1]: 1 where the pair's `first` was preferred.
     pub preference: f64,
+    /// w > 0: how much it counts; 1 for lines of a file.
+    pub weight: f64,
 }
 
 impl Row {
@@ -171,6 +173,7 @@ impl Dataset {
             hasher.update(hashes[pair.first].0);
             hasher.update(hashes[pair.second].0);
             hasher.update(row.preference.to_le_bytes());
+            hasher.update(row.weight.to_le_bytes());
         }
         hex::encode(hasher.finalize())
     }
@@ -205,11 +208,17 @@ pub(super) struct Line<'a> {
 }
 
 impl Builder {
-    /// Adds a judgment.
+    /// Adds a judgment of weight 1.
     pub fn push(&mut self, judgment: &Judgment) {
+        self.push_weighted(judgment, Weight::ONE);
+    }
+
+    /// Adds a judgment.
+    pub fn push_weighted(&mut self, judgment: &Judgment, weight: Weight) {
         let user = self.users.id(judgment.user_id.as_str(), || judgment.user_id.clone());
         let c = &judgment.comparison;
-        self.insert(user, &c.prompt, (&c.response_a, &c.response_b), judgment.preference, &judgment.group);
+        let judged = (judgment.preference, weight.get());
+        self.insert(user, &c.prompt, (&c.response_a, &c.response_b), judged, &judgment.group);
     }
 
     /// Checks a line and adds it; a line whose two responses are equal is counted and left out.
@@ -228,11 +237,24 @@ impl Builder {
             let allowed = "a number from 0 (response_b preferred) to 1 (response_a preferred)";
             return Err(Invalid::new("preference", line.preference, allowed));
         }
-        self.insert(user, line.prompt, (line.response_a, line.response_b), line.preference, line.group);
+        self.insert(
+            user,
+            line.prompt,
+            (line.response_a, line.response_b),
+            (line.preference, 1.0),
+            line.group,
+        );
         Ok(())
     }
 
-    fn insert(&mut self, user: usize, prompt: &str, (a, b): (&str, &str), preference: f64, group: &str) {
+    fn insert(
+        &mut self,
+        user: usize,
+        prompt: &str,
+        (a, b): (&str, &str),
+        (preference, weight): (f64, f64),
+        group: &str,
+    ) {
         self.lines += 1;
         if a == b {
             self.equal += 1;
@@ -247,7 +269,7 @@ impl Builder {
         if pair == fresh {
             self.about.push((prompt, group));
         }
-        self.rows.push(Row { user, pair, preference });
+        self.rows.push(Row { user, pair, preference, weight });
     }
 
     fn text(&mut self, prompt: usize, response: &str) -> usize {
@@ -312,7 +334,8 @@ impl Builder {
             row.pair = pair_rank[row.pair];
         }
         rows.sort_unstable_by(|a, b| {
-            (a.user, a.pair).cmp(&(b.user, b.pair)).then(a.preference.total_cmp(&b.preference))
+            let values = a.preference.total_cmp(&b.preference).then(a.weight.total_cmp(&b.weight));
+            (a.user, a.pair).cmp(&(b.user, b.pair)).then(values)
         });
         let pairs = by_texts.into_iter().map(|(pair, _)| pair).collect();
         Dataset { prompts, groups, users, texts, pairs, rows, lines: self.lines, equal: self.equal }

@@ -1,6 +1,7 @@
 use nalgebra::DMatrix;
 
-use super::{Dataset, Observer, Stage, TrainError};
+use super::watch::Watch;
+use super::{Dataset, TrainError};
 use crate::model::{Backbone, Text};
 
 /// Texts a call to the backbone, about: whole prompts stay together, as [`Backbone::embed`] asks.
@@ -13,16 +14,12 @@ const BATCH: usize = 64;
 pub(super) fn embed(
     data: &Dataset,
     backbone: &dyn Backbone,
-    observer: &mut dyn Observer,
+    watch: &mut Watch<'_>,
 ) -> Result<DMatrix<f64>, TrainError> {
     let (n, d) = (data.text_count(), backbone.dimension());
     let mut embeddings = DMatrix::zeros(n, d);
-    observer.progress(Stage::Embed, 0, n);
     let mut start = 0;
     while start < n {
-        if observer.is_cancelled() {
-            return Err(TrainError::Cancelled);
-        }
         let end = batch_end(data, start);
         let texts: Vec<Text<'_>> = (start..end)
             .map(|text| {
@@ -35,7 +32,7 @@ pub(super) fn embed(
             embeddings.row_mut(text).iter_mut().zip(row).for_each(|(to, from)| *to = from);
         }
         start = end;
-        observer.progress(Stage::Embed, end, n);
+        watch.reach(end as f64 / n as f64)?;
     }
     Ok(embeddings)
 }

@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::domain::Invalid;
+use crate::math::MathError;
+use crate::model::ModelError;
 
 /// Why a data file could not be read or a model not be trained.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,24 @@ pub enum TrainError {
         /// The person.
         user: String,
     },
+    /// The observer stopped it.
+    #[error("the training was cancelled")]
+    Cancelled,
+    /// The backbone failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The mathematics refused its input.
+    #[error(transparent)]
+    Math(MathError),
+}
+
+impl From<MathError> for TrainError {
+    fn from(error: MathError) -> Self {
+        match error {
+            MathError::Cancelled => Self::Cancelled,
+            error => Self::Math(error),
+        }
+    }
 }
 
 impl TrainError {

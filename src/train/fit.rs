@@ -1,27 +1,29 @@
 use nalgebra::{DMatrix, DVector};
 
-use super::{Dataset, Row, TrainError};
-use crate::math::factorization::{self, Comparisons, Factorization, Observation};
+use super::watch::Watch;
+use super::{Dataset, Row, SplitConfig, TrainError};
+use crate::math::factorization::{
+    self, Comparisons, Config, Factorization, Hyperparameters, Observation, Trial,
+};
 use crate::math::{Evidence, Posterior, Prior};
 
-/// What is chosen on held-out judgments.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Hyperparameters {
-    /// J
-    pub base_functions: usize,
-    /// γ of Eq. 5's regularisation: on tr(W S Wᵀ), S the second moment of h₁ − h₂.
-    pub gamma: f64,
-    /// α: on ‖W‖²_F.
-    pub alpha: f64,
-    /// Weight of a tie's likelihood term, in [0, 1].
-    pub tie_weight: f64,
-}
-
 /// A dataset with the embeddings of its texts.
-pub(super) struct Problem<'a> {
+pub(super) struct Corpus<'a> {
     pub(super) data: &'a Dataset,
     /// h, N × d.
     pub(super) embeddings: DMatrix<f64>,
+    /// The style measure whose correlation with a base function is positive, one number a text.
+    pub(super) style: Vec<f64>,
+}
+
+/// What was chosen on held-out judgments, for the base functions and for the shared reward.
+#[derive(Debug, Clone)]
+pub(super) struct Chosen {
+    pub(super) hyperparameters: Hyperparameters,
+    /// Ridge strength of the shared reward.
+    pub(super) ridge: f64,
+    /// What was tried.
+    pub(super) trials: Vec<Trial>,
 }
 
 /// The base functions beside one shared reward, fitted on the same rows.
@@ -29,39 +31,67 @@ pub(super) struct Fitted {
     pub(super) factorization: Factorization,
     /// w ∈ Rᵈ, the one reward shared by all.
     pub(super) classic: DVector<f64>,
-    pub(super) hyperparameters: Hyperparameters,
-    /// φ = W h of every text of the dataset, J × N: one column a text.
-    features: DMatrix<f64>,
+    /// φ = W h of every text of the dataset, N × J.
+    pub(super) features: DMatrix<f64>,
     /// wᵀh of every text of the dataset.
     rewards: DVector<f64>,
 }
 
-impl Problem<'_> {
-    /// Fits the base functions and the shared reward on some rows (Algorithm 1).
-    pub(super) fn fit(&self, rows: &[usize], chosen: Hyperparameters) -> Result<Fitted, TrainError> {
-        let comparisons = Comparisons {
-            embeddings: &self.embeddings,
-            observations: rows.iter().map(|&row| self.observation(row, chosen.tie_weight)).collect(),
-            users: self.data.users().len(),
-        };
-        let config = factorization::Config { base_functions: chosen.base_functions, gamma: chosen.gamma, alpha: chosen.alpha };
-        let factorization = factorization::factorize(&comparisons, &config)?;
-        let classic = factorization::classic(&comparisons, chosen.alpha)?;
-        let features = &factorization.head * self.embeddings.transpose();
-        let rewards = &self.embeddings * &classic;
-        Ok(Fitted { factorization, classic, hyperparameters: chosen, features, rewards })
+impl Corpus<'_> {
+    /// Chooses hyperparameters on a fifth of the prompts of `rows`, held out for their own users.
+    pub(super) fn choose(
+        &self,
+        rows: &[usize],
+        config: &Config,
+        watch: &mut Watch<'_>,
+    ) -> Result<Chosen, TrainError> {
+        let prompts = SplitConfig { users: 0.0, seed: config.seed, ..SplitConfig::default() };
+        let split = super::split::split_rows(self.data, rows, &prompts);
+        let (train, held_out) = (split.rows(super::Quadrant::Train), split.rows(super::Quadrant::Validation));
+        let (train, held_out) = (self.observations(train), self.observations(held_out));
+        let problem = factorization::Problem::new(&self.comparisons(&train))?;
+        let tuned = problem.tune(&held_out, config, watch)?;
+        let classic = problem.tune_classic(&held_out, watch)?;
+        Ok(Chosen {
+            hyperparameters: tuned.factorization.hyperparameters,
+            ridge: classic.ridge,
+            trials: tuned.trials,
+        })
     }
 
-    fn observation(&self, row: usize, tie_weight: f64) -> Observation {
-        let row = self.data.rows()[row];
-        let pair = self.data.pairs()[row.pair];
-        Observation {
-            user: row.user,
-            first: pair.first,
-            second: pair.second,
-            preference: row.preference,
-            weight: if row.is_decided() { 1.0 } else { tie_weight },
+    /// Fits the base functions (Algorithm 1) and the shared reward on some rows.
+    pub(super) fn fit(
+        &self,
+        rows: &[usize],
+        chosen: &Chosen,
+        config: &Config,
+        watch: &mut Watch<'_>,
+    ) -> Result<Fitted, TrainError> {
+        let observations = self.observations(rows);
+        let problem = factorization::Problem::new(&self.comparisons(&observations))?;
+        let classic = problem.classic(chosen.ridge, chosen.hyperparameters.tie_weight)?.weights;
+        let factorization = problem.fit(&chosen.hyperparameters, config, watch)?;
+        let features = factorization.features(&self.embeddings);
+        let rewards = &self.embeddings * &classic;
+        Ok(Fitted { factorization, classic, features, rewards })
+    }
+
+    fn comparisons<'b>(&'b self, observations: &'b [Observation]) -> Comparisons<'b> {
+        Comparisons {
+            embeddings: &self.embeddings,
+            observations,
+            users: self.data.users().len(),
+            style: Some(&self.style),
         }
+    }
+
+    fn observations(&self, rows: &[usize]) -> Vec<Observation> {
+        let observation = |&row: &usize| {
+            let Row { user, pair, preference, weight } = self.data.rows()[row];
+            let pair = self.data.pairs()[pair];
+            Observation { user, first: pair.first, second: pair.second, preference, weight }
+        };
+        rows.iter().map(observation).collect()
     }
 }
 
@@ -70,13 +100,14 @@ impl Fitted {
         &self.factorization.prior
     }
 
-    /// λ of a user given some of their rows, as the service would fit it.
+    /// λ of a user given some of their rows, as the service fits it.
     pub(super) fn coefficients(&self, data: &Dataset, rows: &[usize]) -> Result<DVector<f64>, TrainError> {
+        let tie_weight = self.factorization.hyperparameters.tie_weight;
         let evidence: Vec<Evidence> = (rows.iter().map(|&row| &data.rows()[row]))
             .map(|row| Evidence {
                 delta: self.delta(data, row),
                 preference: row.preference,
-                weight: if row.is_decided() { 1.0 } else { self.hyperparameters.tie_weight },
+                weight: row.weight * if row.is_decided() { 1.0 } else { tie_weight },
             })
             .collect();
         Ok(Posterior::fit(&evidence, self.prior())?.coefficients().clone())
@@ -85,17 +116,12 @@ impl Fitted {
     /// δ = φ(x, first) − φ(x, second).
     pub(super) fn delta(&self, data: &Dataset, row: &Row) -> DVector<f64> {
         let pair = data.pairs()[row.pair];
-        self.features.column(pair.first) - self.features.column(pair.second)
+        (self.features.row(pair.first) - self.features.row(pair.second)).transpose()
     }
 
     /// The shared reward's difference, first less second.
     pub(super) fn classic_difference(&self, data: &Dataset, row: &Row) -> f64 {
         let pair = data.pairs()[row.pair];
         self.rewards[pair.first] - self.rewards[pair.second]
-    }
-
-    /// φ = W h, J × N.
-    pub(super) fn features(&self) -> &DMatrix<f64> {
-        &self.features
     }
 }

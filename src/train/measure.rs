@@ -6,10 +6,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::fit::{Fitted, Problem};
+use super::fit::Fitted;
 use super::split::split_rows;
 use super::{Dataset, Quadrant, SplitConfig, TrainError};
-use crate::math::logistic::binary_cross_entropy;
 use crate::math::metrics::{auc, mean_and_standard_error};
 
 /// Answers from which an unseen user's λ is fitted, at most.
@@ -20,14 +19,14 @@ const ANSWERS: usize = 10;
 pub struct QuadrantScore {
     /// Mean over users of the AUC of their decided comparisons, each counted in both orders, under λ.
     pub auc: f64,
-    /// Its standard error over users.
-    pub auc_se: f64,
+    /// Its standard error over users; nothing for one user.
+    pub auc_se: Option<f64>,
     /// The mean under one reward shared by all.
     pub classic_auc: f64,
     /// Mean over users of AUC less classic AUC.
     pub gain: f64,
-    /// Its standard error over users.
-    pub gain_se: f64,
+    /// Its standard error over users; nothing for one user.
+    pub gain_se: Option<f64>,
     /// Users with a decided comparison in this quadrant.
     pub users: usize,
     /// Their decided comparisons.
@@ -99,37 +98,9 @@ impl HeldOut {
         Self { train, seen, unseen }
     }
 
-    /// Whether there is enough to fit on and enough to learn from the test.
-    pub(super) fn is_usable(&self) -> bool {
-        const FEWEST: usize = 20;
-        let tested = |people: &[Person]| people.iter().map(|p| p.seen_pairs.len() + p.unseen_pairs.len()).sum::<usize>();
-        self.train.len() >= FEWEST && tested(&self.seen) >= FEWEST && tested(&self.unseen) >= FEWEST
-    }
-
-    /// Mean log loss of held-out judgments (nats, ties included), averaged over each person's, then over people, with
-    /// seen and unseen users counting alike. What hyperparameters are chosen by.
-    pub(super) fn loss(&self, problem: &Problem<'_>, fitted: &Fitted) -> Result<f64, TrainError> {
-        let mut means = [0.0; 2];
-        for (mean, people) in means.iter_mut().zip([&self.seen, &self.unseen]) {
-            let mut losses = Vec::with_capacity(people.len());
-            for person in people {
-                let lambda = person.coefficients(problem, fitted)?;
-                let rows = person.seen_pairs.iter().chain(&person.unseen_pairs);
-                let own: Vec<f64> = (rows.map(|&row| &problem.data.rows()[row]))
-                    .map(|row| binary_cross_entropy(lambda.dot(&fitted.delta(problem.data, row)), row.preference))
-                    .collect();
-                if !own.is_empty() {
-                    losses.push(own.iter().sum::<f64>() / own.len() as f64);
-                }
-            }
-            *mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        }
-        Ok((means[0] + means[1]) / 2.0)
-    }
-
     /// AUC in the four quadrants, beside the shared reward.
-    pub(super) fn quadrants(&self, problem: &Problem<'_>, fitted: &Fitted) -> Result<Quadrants, TrainError> {
-        let score = |people: &[Person], rows: fn(&Person) -> &[usize]| score(problem, fitted, people, rows);
+    pub(super) fn quadrants(&self, data: &Dataset, fitted: &Fitted) -> Result<Quadrants, TrainError> {
+        let score = |people: &[Person], rows: fn(&Person) -> &[usize]| score(data, fitted, people, rows);
         Ok(Quadrants {
             seen_users_seen_pairs: score(&self.seen, |person| &person.seen_pairs)?,
             seen_users_unseen_pairs: score(&self.seen, |person| &person.unseen_pairs)?,
@@ -140,55 +111,59 @@ impl HeldOut {
 }
 
 impl Person {
-    fn coefficients(&self, problem: &Problem<'_>, fitted: &Fitted) -> Result<DVector<f64>, TrainError> {
+    fn coefficients(&self, data: &Dataset, fitted: &Fitted) -> Result<DVector<f64>, TrainError> {
         match &self.answers {
             None => Ok(fitted.factorization.coefficients.row(self.user).transpose()),
-            Some(answers) => fitted.coefficients(problem.data, answers),
+            Some(answers) => fitted.coefficients(data, answers),
         }
     }
 }
 
-/// The rows of two quadrants by user; rows come sorted by user.
+/// The rows of two quadrants by user.
 fn people(data: &Dataset, seen_pairs: &[usize], unseen_pairs: &[usize]) -> Vec<Person> {
     let mut people: BTreeMap<usize, Person> = BTreeMap::new();
-    let mut person = |row: usize| {
-        let user = data.rows()[row].user;
-        people.entry(user).or_insert_with(|| Person { user, ..Person::default() })
-    };
-    seen_pairs.iter().for_each(|&row| person(row).seen_pairs.push(row));
-    unseen_pairs.iter().for_each(|&row| person(row).unseen_pairs.push(row));
+    for (rows, unseen) in [(seen_pairs, false), (unseen_pairs, true)] {
+        for &row in rows {
+            let user = data.rows()[row].user;
+            let person = people.entry(user).or_insert_with(|| Person { user, ..Person::default() });
+            if unseen { person.unseen_pairs.push(row) } else { person.seen_pairs.push(row) }
+        }
+    }
     people.into_values().collect()
 }
 
 fn score(
-    problem: &Problem<'_>,
+    data: &Dataset,
     fitted: &Fitted,
     people: &[Person],
     rows: fn(&Person) -> &[usize],
 ) -> Result<Option<QuadrantScore>, TrainError> {
     let (mut own, mut classic, mut gains, mut comparisons) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for person in people {
-        let decided = rows(person).iter().map(|&row| &problem.data.rows()[row]).filter(|row| row.is_decided());
-        let lambda = person.coefficients(problem, fitted)?;
+        let decided = rows(person).iter().map(|&row| &data.rows()[row]).filter(|row| row.is_decided());
+        let lambda = person.coefficients(data, fitted)?;
         let (mut margins, mut classic_margins) = (Vec::new(), Vec::new());
         for row in decided {
             let sign = if row.preference > 0.5 { 1.0 } else { -1.0 };
-            margins.push(sign * lambda.dot(&fitted.delta(problem.data, row)));
-            classic_margins.push(sign * fitted.classic_difference(problem.data, row));
+            margins.push(sign * lambda.dot(&fitted.delta(data, row)));
+            classic_margins.push(sign * fitted.classic_difference(data, row));
         }
-        if margins.is_empty() {
-            continue;
-        }
+        let (Some(own_auc), Some(classic_auc)) = (auc(&margins), auc(&classic_margins)) else { continue };
         comparisons += margins.len();
-        own.push(auc(&margins));
-        classic.push(auc(&classic_margins));
-        gains.push(auc(&margins) - auc(&classic_margins));
+        own.push(own_auc);
+        classic.push(classic_auc);
+        gains.push(own_auc - classic_auc);
     }
-    if own.is_empty() {
-        return Ok(None);
-    }
-    let (auc, auc_se) = mean_and_standard_error(&own);
-    let (classic_auc, _) = mean_and_standard_error(&classic);
-    let (gain, gain_se) = mean_and_standard_error(&gains);
-    Ok(Some(QuadrantScore { auc, auc_se, classic_auc, gain, gain_se, users: own.len(), comparisons }))
+    let estimates =
+        (mean_and_standard_error(&own), mean_and_standard_error(&classic), mean_and_standard_error(&gains));
+    let (Some(auc), Some(classic), Some(gain)) = estimates else { return Ok(None) };
+    Ok(Some(QuadrantScore {
+        auc: auc.mean,
+        auc_se: auc.standard_error,
+        classic_auc: classic.mean,
+        gain: gain.mean,
+        gain_se: gain.standard_error,
+        users: own.len(),
+        comparisons,
+    }))
 }

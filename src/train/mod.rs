@@ -1,13 +1,25 @@
 //! The offline half (§4.1): preference files → embeddings → factorization → artifact.
 //!
-//! Synchronous; progress goes to an observer. `train` never sees a database or a socket.
+//! [`read_dataset`] reads people's judgments into a [`Dataset`]; [`train`] embeds its texts, chooses hyperparameters,
+//! measures, and makes the artifact that serving loads. Synchronous; progress goes to an [`Observer`], which may stop
+//! it. `train` never sees a database or a socket.
 
 mod dataset;
+mod embed;
 mod error;
+mod fit;
+mod labels;
+mod measure;
+mod observer;
+mod pipeline;
 mod read;
 mod split;
+mod watch;
 
 pub use dataset::{Builder, Dataset, Pair, Row, TextId};
 pub use error::TrainError;
+pub use measure::{QuadrantScore, Quadrants};
+pub use observer::{Observer, Stage};
+pub use pipeline::{ChosenReport, TrainConfig, TrainReport, Trained, TrialReport, train};
 pub use read::{Limits, read_candidates, read_dataset};
 pub use split::{Quadrant, Split, SplitConfig, split};

@@ -1,13 +1,13 @@
 /// What a training is doing. The stages follow one another in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Embeds each distinct (prompt, response); steps are texts.
+    /// Embeds each distinct (prompt, response).
     Embed,
-    /// Chooses hyperparameters on held-out judgments; steps are trials.
+    /// Chooses hyperparameters on held-out judgments.
     Tune,
-    /// Measures the chosen ones on people and pairs that were held out; steps are quadrants.
+    /// Fits without a part of people and prompts, and measures on those.
     Measure,
-    /// Fits the model that is kept, on all judgments; steps are models.
+    /// Fits the model that is kept, on all judgments.
     Fit,
 }
 
@@ -28,19 +28,16 @@ impl Stage {
 
 /// Is told how a training proceeds, and may stop it.
 pub trait Observer {
-    /// `done` of `total` steps of a stage are done; first called with `done` = 0.
-    fn progress(&mut self, stage: Stage, done: usize, total: usize);
+    /// A stage is done to this share, from 0 when it begins to 1 when it ends; never falling.
+    fn progress(&mut self, stage: Stage, share: f64);
 
-    /// Asked between steps: whether to stop with [`TrainError::Cancelled`](super::TrainError::Cancelled).
+    /// Asked with every step: whether to stop with [`TrainError::Cancelled`](super::TrainError::Cancelled).
     fn is_cancelled(&self) -> bool {
         false
     }
 }
 
 /// Nobody watches.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn progress(&mut self, _stage: Stage, _done: usize, _total: usize) {}
+impl Observer for () {
+    fn progress(&mut self, _stage: Stage, _share: f64) {}
 }

@@ -1,3 +1,5 @@
+use std::collections::{BTreeSet, HashSet};
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -77,35 +79,45 @@ pub fn split(data: &Dataset, config: &SplitConfig) -> Result<Split, Invalid> {
             return Err(Invalid::new(field, share, "a share from 0 up to, not including, 1"));
         }
     }
-    let by_pair = data.prompts().len() < 2;
-    let items = if by_pair { data.pairs().len() } else { data.prompts().len() };
+    let all: Vec<usize> = (0..data.rows().len()).collect();
+    Ok(split_rows(data, &all, config))
+}
+
+/// [`split`] of some rows, by a config whose shares are in [0, 1): users and prompts are drawn from those that occur
+/// in them.
+pub(super) fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split {
+    let distinct = |of: &dyn Fn(usize) -> usize| rows.iter().map(|&row| of(row)).collect::<BTreeSet<usize>>();
+    let user = |row: usize| data.rows()[row].user;
+    let prompt = |row: usize| data.pairs()[data.rows()[row].pair].prompt;
+    let pair = |row: usize| data.rows()[row].pair;
+    let by_pair = distinct(&prompt).len() < 2;
+    let item: &dyn Fn(usize) -> usize = if by_pair { &pair } else { &prompt };
+
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    let unseen_user = draw(data.users().len(), config.users, &mut rng);
-    let unseen_item = draw(items, config.prompts, &mut rng);
-    let mut rows: [Vec<usize>; 4] = Default::default();
-    for (index, row) in data.rows().iter().enumerate() {
-        let item = if by_pair { row.pair } else { data.pairs()[row.pair].prompt };
-        let quadrant = match (unseen_user[row.user], unseen_item[item]) {
+    let unseen_users = draw(distinct(&user), config.users, &mut rng);
+    let unseen_items = draw(distinct(item), config.prompts, &mut rng);
+    let mut quadrants: [Vec<usize>; 4] = Default::default();
+    for &row in rows {
+        let quadrant = match (unseen_users.contains(&user(row)), unseen_items.contains(&item(row))) {
             (false, false) => Quadrant::Train,
             (false, true) => Quadrant::Validation,
             (true, false) => Quadrant::Calibration,
             (true, true) => Quadrant::Test,
         };
-        rows[quadrant as usize].push(index);
+        quadrants[quadrant as usize].push(row);
     }
-    Ok(Split { rows, by_pair })
+    Split { rows: quadrants, by_pair }
 }
 
-/// Marks the share of `count` things, at least one of them where the share is not 0, never all.
-fn draw(count: usize, share: f64, rng: &mut ChaCha8Rng) -> Vec<bool> {
-    let mut held = vec![false; count];
-    if share > 0.0 && count > 1 {
-        let number = ((count as f64 * share).round() as usize).clamp(1, count - 1);
-        let mut order: Vec<usize> = (0..count).collect();
-        order.shuffle(rng);
-        order[..number].iter().for_each(|&index| held[index] = true);
+/// The share of `things`, at least one where the share is not 0, never all.
+fn draw(things: BTreeSet<usize>, share: f64, rng: &mut ChaCha8Rng) -> HashSet<usize> {
+    let mut order: Vec<usize> = things.into_iter().collect();
+    if share <= 0.0 || order.len() < 2 {
+        return HashSet::new();
     }
-    held
+    let number = ((order.len() as f64 * share).round() as usize).clamp(1, order.len() - 1);
+    order.shuffle(rng);
+    order.into_iter().take(number).collect()
 }
 
 #[cfg(test)]

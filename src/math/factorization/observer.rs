@@ -2,6 +2,11 @@
 pub trait Observer {
     /// A step was made.
     fn progress(&mut self, progress: Progress);
+
+    /// Asked after every step: whether to stop with [`MathError::Cancelled`](crate::math::MathError::Cancelled).
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 /// How far it is.

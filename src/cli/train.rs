@@ -1,0 +1,156 @@
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Global;
+use crate::cli::describe::base_function_table;
+use crate::model::{ArtifactLocation, open_backbone};
+use crate::train::{Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, read_dataset, train};
+
+/// Learns base reward functions from people's comparisons and writes the model.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Preference files: JSON lines with user_id, prompt, response_a, response_b, preference; .gz is unpacked.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// What embeds the texts: lexical, minilm, a directory in Hugging Face layout, a hub id, or several joined by +.
+    #[arg(long, default_value = "lexical")]
+    backbone: String,
+    /// Where the model is written.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Number of base reward functions, or auto: as many as the data's spectrum shows.
+    #[arg(long, default_value = "8", value_name = "J|auto", value_parser = base_functions)]
+    base_functions: BaseFunctions,
+    /// Seed of everything drawn: the same data and seed give the same model.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Longest prompt or response taken, in bytes.
+    #[arg(long, default_value_t = Limits::default().text_bytes, value_name = "BYTES")]
+    max_text_bytes: usize,
+    /// Also writes the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// J, or nothing for `auto`.
+#[derive(Debug, Clone, Copy)]
+struct BaseFunctions(Option<usize>);
+
+/// Most base functions that may be asked for.
+const MOST_BASE_FUNCTIONS: usize = 64;
+
+fn base_functions(text: &str) -> Result<BaseFunctions, String> {
+    if text == "auto" {
+        return Ok(BaseFunctions(None));
+    }
+    match text.parse() {
+        Ok(j) if (1..=MOST_BASE_FUNCTIONS).contains(&j) => Ok(BaseFunctions(Some(j))),
+        _ => Err(format!("allowed: auto, or a whole number from 1 to {MOST_BASE_FUNCTIONS}")),
+    }
+}
+
+pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
+    let data = read_dataset(&args.data, Limits { text_bytes: args.max_text_bytes })?;
+    let backbone = open_backbone(&args.backbone, &Default::default())?;
+    let config =
+        TrainConfig { base_functions: args.base_functions.0, seed: args.seed, ..TrainConfig::default() };
+    let trained = train(&data, &config, &*backbone, &mut Bars::default())?;
+    let location = ArtifactLocation::from(args.output.as_path());
+    let manifest = trained.artifact.save_blocking(&location)?;
+    if let Some(path) = &args.json {
+        let json = serde_json::to_vec_pretty(&trained.report)?;
+        fs::write(path, json).with_context(|| format!("--json {}", path.display()))?;
+    }
+    print!("{}", closing_table(&trained.report));
+    print!("{}", base_function_table(&manifest));
+    println!("\nWritten to {}. To see what each base function rewards: pref describe --model {0}", location);
+    Ok(())
+}
+
+/// What was learned and how well it predicts, for a person.
+fn closing_table(report: &TrainReport) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    let TrainReport { judgments, ties, users, prompts, pairs, texts, .. } = report;
+    let _ = writeln!(out, "Model {}: {} base functions", report.model_version, report.base_functions);
+    let _ = writeln!(
+        out,
+        "Data: {judgments} judgments ({ties} ties) by {users} users of {pairs} pairs of {texts} texts, {prompts} {}",
+        if *prompts == 1 { "prompt" } else { "prompts" }
+    );
+    if report.equal_responses > 0 {
+        let _ = writeln!(out, "Skipped: {} lines that compare a text with itself", report.equal_responses);
+    }
+    let chosen = &report.hyperparameters;
+    let _ = writeln!(
+        out,
+        "Chosen on held-out judgments: gamma {:.3}, alpha {:.3}, tie weight {:.2}; started by {}",
+        chosen.gamma, chosen.alpha, chosen.tie_weight, report.start
+    );
+    let _ = writeln!(
+        out,
+        "\n{:<28}{:>14}{:>12}{:>17}{:>7}{:>13}",
+        "Held-out AUC", "this model", "one reward", "gain", "users", "comparisons"
+    );
+    for (name, score) in report.quadrants.named() {
+        let name = name.replace('_', " ").replace('.', ", ");
+        let Some(QuadrantScore { auc, auc_se, classic_auc, gain, gain_se, users, comparisons }) = score
+        else {
+            let _ = writeln!(out, "{name:<28}{:>14}", "no data");
+            continue;
+        };
+        let _ = writeln!(
+            out,
+            "{name:<28}{:>14}{classic_auc:>12.3}{:>17}{users:>7}{comparisons:>13}",
+            format!("{auc:.3}{}", plus_minus(auc_se)),
+            format!("{gain:+.3}{}", plus_minus(gain_se)),
+        );
+    }
+    out
+}
+
+fn plus_minus(standard_error: Option<f64>) -> String {
+    standard_error.map_or(String::new(), |se| format!(" ± {se:.3}"))
+}
+
+/// One bar for each stage on a terminal, one line for each elsewhere; both on standard error.
+#[derive(Default)]
+struct Bars {
+    current: Option<(Stage, ProgressBar, Instant)>,
+}
+
+impl Observer for Bars {
+    fn progress(&mut self, stage: Stage, share: f64) {
+        if self.current.as_ref().is_none_or(|(current, ..)| *current != stage) {
+            self.finish();
+            let style = ProgressStyle::with_template("{msg:32} {bar:40} {percent:>3} %  {elapsed}");
+            let bar = ProgressBar::new(1_000).with_message(stage.describe());
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.current = Some((stage, bar, Instant::now()));
+        }
+        if let Some((_, bar, _)) = &self.current {
+            bar.set_position((share * 1_000.0) as u64);
+        }
+    }
+}
+
+impl Bars {
+    fn finish(&mut self) {
+        let Some((stage, bar, begun)) = self.current.take() else { return };
+        let hidden = bar.is_hidden();
+        bar.finish();
+        if hidden {
+            eprintln!("{}: {:.1} s", stage.describe(), begun.elapsed().as_secs_f64());
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

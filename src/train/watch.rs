@@ -1,0 +1,43 @@
+use super::{Observer, Stage, TrainError};
+use crate::math::factorization;
+
+/// Hands the progress of one stage on, and cancellation back.
+pub(super) struct Watch<'a> {
+    observer: &'a mut dyn Observer,
+    stage: Stage,
+    share: f64,
+}
+
+impl<'a> Watch<'a> {
+    /// Begins a stage.
+    pub(super) fn begin(observer: &'a mut dyn Observer, stage: Stage) -> Self {
+        observer.progress(stage, 0.0);
+        Self { observer, stage, share: 0.0 }
+    }
+
+    /// The stage is done to this share.
+    pub(super) fn reach(&mut self, share: f64) -> Result<(), TrainError> {
+        self.share = self.share.max(share.clamp(0.0, 1.0));
+        self.observer.progress(self.stage, self.share);
+        if self.observer.is_cancelled() { Err(TrainError::Cancelled) } else { Ok(()) }
+    }
+}
+
+impl factorization::Observer for Watch<'_> {
+    /// A factorization's own stages one after the other; most of the time goes into the last two.
+    fn progress(&mut self, progress: factorization::Progress) {
+        let (from, to) = match progress.stage {
+            factorization::Stage::Prepare => (0.0, 0.1),
+            factorization::Stage::Classic => (0.1, 0.2),
+            factorization::Stage::Start => (0.2, 0.3),
+            factorization::Stage::Tune | factorization::Stage::Fit => (0.3, 1.0),
+        };
+        let done = progress.step as f64 / progress.of.max(1) as f64;
+        self.share = self.share.max((from + (to - from) * done).min(1.0));
+        self.observer.progress(self.stage, self.share);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.observer.is_cancelled()
+    }
+}

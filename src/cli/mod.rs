@@ -4,6 +4,9 @@
 //! error. It holds no logic that another room could want.
 
 mod describe;
+mod embed;
+mod score;
+mod texts;
 mod train;
 
 use std::path::PathBuf;
@@ -35,6 +38,8 @@ pub struct Global {
 enum Command {
     Train(train::Args),
     Describe(describe::Args),
+    Embed(embed::Args),
+    Score(score::Args),
 }
 
 /// Runs the command that the process was started with; errors go to standard error.
@@ -43,6 +48,8 @@ pub fn run() -> ExitCode {
     let result = match command {
         Command::Train(args) => train::run(args, &global),
         Command::Describe(args) => describe::run(args, &global),
+        Command::Embed(args) => embed::run(args, &global),
+        Command::Score(args) => score::run(args, &global),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

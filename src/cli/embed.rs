@@ -1,0 +1,55 @@
+use std::io::{BufWriter, Write};
+
+use serde::Serialize;
+
+use super::Global;
+use super::texts::{Lines, OwnedText};
+use crate::model::{BackboneOptions, DeviceChoice, open_backbone};
+
+/// Prints a backbone's embedding of each line of standard input, to check it against another implementation.
+///
+/// A line is {"text": …}, embedded as it stands, or {"prompt": …, "response": …}. The answer to it is a line
+/// {"embedding": […], "tokens": n}.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// lexical, minilm, a directory in Hugging Face layout, a hub id, or several joined by +.
+    #[arg(long)]
+    backbone: String,
+    /// Where it runs: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// How prompt and response become one text [default: "{prompt}\n\n{response}"].
+    #[arg(long)]
+    template: Option<String>,
+    /// Look for the backbone's files on this machine only.
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    embedding: &'a [f32],
+    tokens: usize,
+}
+
+pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
+    let options = BackboneOptions {
+        device: args.device,
+        template: args.template,
+        offline: args.offline,
+        ..BackboneOptions::default()
+    };
+    let backbone = open_backbone(&args.backbone, &options)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    Lines::TextsOrResponses.read(std::io::stdin().lock(), |texts| {
+        let texts: Vec<_> = texts.iter().map(OwnedText::borrow).collect();
+        for embedding in backbone.embed(&texts)? {
+            serde_json::to_writer(
+                &mut out,
+                &Line { embedding: &embedding.vector, tokens: embedding.tokens },
+            )?;
+            writeln!(out)?;
+        }
+        Ok(out.flush()?)
+    })
+}

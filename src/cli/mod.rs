@@ -3,8 +3,11 @@
 //! A subcommand parses, calls the rooms, and prints: results on standard output, progress and errors on standard
 //! error. It holds no logic that another room could want.
 
+mod ask;
+mod client;
 mod describe;
 mod embed;
+mod evaluate;
 mod score;
 mod texts;
 mod train;
@@ -36,20 +39,24 @@ pub struct Global {
 // `pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()>`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Train(train::Args),
+    Ask(ask::Args),
     Describe(describe::Args),
     Embed(embed::Args),
+    Evaluate(evaluate::Args),
     Score(score::Args),
+    Train(train::Args),
 }
 
 /// Runs the command that the process was started with; errors go to standard error.
 pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
-        Command::Train(args) => train::run(args, &global),
+        Command::Ask(args) => ask::run(args, &global),
         Command::Describe(args) => describe::run(args, &global),
         Command::Embed(args) => embed::run(args, &global),
+        Command::Evaluate(args) => evaluate::run(args, &global),
         Command::Score(args) => score::run(args, &global),
+        Command::Train(args) => train::run(args, &global),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

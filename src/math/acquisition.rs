@@ -15,6 +15,18 @@ pub enum Acquisition {
     Random,
 }
 
+impl Acquisition {
+    /// What a comparison is worth whose logit has mean z and variance v ≥ 0; [`Acquisition::Random`] gives all the same.
+    pub fn score(self, z: f64, v: f64) -> f64 {
+        match self {
+            Self::InformationGain => information_gain(z, v).0,
+            Self::DOptimal => d_optimal(z, v),
+            Self::Uncertainty => v,
+            Self::Random => 0.0,
+        }
+    }
+}
+
 /// Nodes and weights for E f(Z), Z ~ N(0, 1): Gauss–Hermite with 21 nodes (numpy's `hermite_e.hermegauss(21)`, weights
 /// divided by their sum), of which the negative ones mirror these.
 const NODES: [f64; 11] = [
@@ -63,6 +75,6 @@ pub fn information_gain(z: f64, v: f64) -> (f64, f64) {
 }
 
 /// ½ log₂(1 + σ′(z) v)
-pub(super) fn d_optimal(z: f64, v: f64) -> f64 {
+fn d_optimal(z: f64, v: f64) -> f64 {
     0.5 * (sigmoid_derivative(z) * v).ln_1p() * std::f64::consts::LOG2_E
 }

@@ -9,7 +9,6 @@ use nalgebra::DVector;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
-use super::acquisition::d_optimal;
 use super::error::{MathError, finite};
 use super::logistic::sigmoid_derivative;
 use super::{Acquisition, Posterior, information_gain};
@@ -279,9 +278,7 @@ impl<'a> Scan<'a> {
                     let (gain, _) = information_gain(z, v);
                     let score = match acquisition {
                         Acquisition::InformationGain => gain,
-                        Acquisition::DOptimal => d_optimal(z, v),
-                        Acquisition::Uncertainty => v,
-                        Acquisition::Random => 0.0,
+                        other => other.score(z, v),
                     };
                     scan.pairs += 1;
                     scan.largest_gain = scan.largest_gain.max(gain);

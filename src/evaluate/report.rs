@@ -1,0 +1,194 @@
+//! What an evaluation found, as JSON and as a table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Method, Protocol};
+use crate::domain::UserId;
+use crate::math::metrics::{Estimate, mean_and_standard_error};
+
+/// AUC-ROC of one method for one person at one number of answers, one entry a seed that counts.
+pub(super) type Scores = BTreeMap<(Method, usize, UserId), Vec<f64>>;
+
+/// The method that gains are measured against.
+pub const BASELINE: Method = Method::Classic;
+
+/// Learning curves with standard errors over people, after averaging each person's seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Everyone who can be asked that many questions.
+    pub curves: Vec<Point>,
+    /// Differences to [`BASELINE`] person by person: what claims rest on.
+    pub paired: Vec<Gain>,
+    /// The same for the people who count at every number of answers.
+    pub cohort: Cohort,
+    /// The command that printed this.
+    pub command: String,
+    /// The model that was evaluated.
+    pub model_version: String,
+    /// SHA-256 of the judgments, whatever the order of lines.
+    pub data_digest: String,
+    /// Judgments read.
+    pub judgments: usize,
+    /// People in the data.
+    pub people: usize,
+    /// People with too few decided judgments to be tested.
+    pub left_out: usize,
+}
+
+/// The same people at every number of answers, so that a curve does not mix learning with selection.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cohort {
+    /// As [`Report::curves`].
+    pub curves: Vec<Point>,
+    /// As [`Report::paired`].
+    pub paired: Vec<Gain>,
+}
+
+/// A point of a learning curve.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Point {
+    /// The method.
+    pub method: Method,
+    /// Questions answered.
+    pub answers: usize,
+    /// Mean AUC-ROC over people.
+    pub auc_mean: f64,
+    /// Its standard error; nothing for a single person.
+    pub auc_se: Option<f64>,
+    /// People who count.
+    pub users: usize,
+    /// Seeds averaged.
+    pub seeds: u64,
+}
+
+/// A method's mean gain over the baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gain {
+    /// The method.
+    pub method: Method,
+    /// What it is compared with.
+    pub baseline: Method,
+    /// Questions answered.
+    pub answers: usize,
+    /// Mean over people of AUC(method) − AUC(baseline).
+    pub gain_mean: f64,
+    /// Its standard error; nothing for a single person.
+    pub gain_se: Option<f64>,
+    /// People who count.
+    pub users: usize,
+}
+
+/// Averages seeds, then people.
+pub(super) fn summarise(scores: &Scores, protocol: &Protocol) -> (Vec<Point>, Vec<Gain>, Cohort) {
+    let Protocol { methods, answers, seeds } = protocol;
+    let means: BTreeMap<(Method, usize), BTreeMap<&UserId, f64>> =
+        scores.iter().fold(BTreeMap::new(), |mut means, ((method, n, user), aucs)| {
+            let mean = aucs.iter().sum::<f64>() / aucs.len() as f64;
+            means.entry((*method, *n)).or_insert_with(BTreeMap::new).insert(user, mean);
+            means
+        });
+    let everywhere = |user: &UserId| {
+        methods.iter().all(|m| {
+            answers.iter().all(|n| means.get(&(*m, *n)).is_some_and(|people| people.contains_key(user)))
+        })
+    };
+    let (curves, paired) = curves(&means, methods, answers, *seeds, |_| true);
+    let (cohort_curves, cohort_paired) = self::curves(&means, methods, answers, *seeds, everywhere);
+    (curves, paired, Cohort { curves: cohort_curves, paired: cohort_paired })
+}
+
+fn curves(
+    means: &BTreeMap<(Method, usize), BTreeMap<&UserId, f64>>,
+    methods: &[Method],
+    answers: &[usize],
+    seeds: u64,
+    counts: impl Fn(&UserId) -> bool,
+) -> (Vec<Point>, Vec<Gain>) {
+    let mut curves = Vec::new();
+    let mut paired = Vec::new();
+    for &method in methods {
+        for &n in answers {
+            let Some(people) = means.get(&(method, n)) else { continue };
+            let aucs: Vec<f64> =
+                people.iter().filter(|(user, _)| counts(user)).map(|(_, &auc)| auc).collect();
+            if let Some(auc) = mean_and_standard_error(&aucs) {
+                let Estimate { mean: auc_mean, standard_error: auc_se, count: users } = auc;
+                curves.push(Point { method, answers: n, auc_mean, auc_se, users, seeds });
+            }
+            let Some(base) = means.get(&(BASELINE, n)).filter(|_| method != BASELINE) else { continue };
+            let gains: Vec<f64> = people
+                .iter()
+                .filter(|(user, _)| counts(user))
+                .filter_map(|(user, auc)| base.get(user).map(|b| auc - b))
+                .collect();
+            if let Some(gain) = mean_and_standard_error(&gains) {
+                let Estimate { mean: gain_mean, standard_error: gain_se, count: users } = gain;
+                paired.push(Gain { method, baseline: BASELINE, answers: n, gain_mean, gain_se, users });
+            }
+        }
+    }
+    (curves, paired)
+}
+
+impl fmt::Display for Report {
+    /// A table a person can read: a row a method, a column a number of answers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} judgments of {} people new to model {} ({} with too few decided judgments left out)",
+            self.judgments, self.people, self.model_version, self.left_out
+        )?;
+        writeln!(f, "\nAUC-ROC on held-out comparisons, mean ± s.e. over people")?;
+        table(f, &self.curves)?;
+        writeln!(f, "\nGain over {BASELINE}, person by person, mean ± s.e.")?;
+        gains(f, &self.paired)?;
+        let cohort = self.cohort.curves.first().map_or(0, |point| point.users);
+        if self.curves.iter().any(|point| point.users != cohort) {
+            writeln!(f, "\nThe {cohort} people who count at every number of answers")?;
+            table(f, &self.cohort.curves)?;
+            gains(f, &self.cohort.paired)?;
+        }
+        Ok(())
+    }
+}
+
+fn table(f: &mut fmt::Formatter<'_>, points: &[Point]) -> fmt::Result {
+    rows(f, points.iter().map(|p| (p.method, p.answers, p.auc_mean, p.auc_se, p.users)), false)
+}
+
+fn gains(f: &mut fmt::Formatter<'_>, gains: &[Gain]) -> fmt::Result {
+    rows(f, gains.iter().map(|g| (g.method, g.answers, g.gain_mean, g.gain_se, g.users)), true)
+}
+
+fn rows(
+    f: &mut fmt::Formatter<'_>,
+    cells: impl Iterator<Item = (Method, usize, f64, Option<f64>, usize)>,
+    signed: bool,
+) -> fmt::Result {
+    let mut columns: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut methods: Vec<(Method, BTreeMap<usize, String>)> = Vec::new();
+    for (method, n, mean, se, users) in cells {
+        let people = columns.entry(n).or_default();
+        *people = users.max(*people);
+        let mean = if signed { format!("{mean:+.3}") } else { format!("{mean:.3}") };
+        let cell = se.map_or(mean.clone(), |se| format!("{mean} ± {se:.3}"));
+        match methods.iter_mut().find(|(m, _)| *m == method) {
+            Some((_, row)) => _ = row.insert(n, cell),
+            None => methods.push((method, BTreeMap::from([(n, cell)]))),
+        }
+    }
+    write!(f, "{:10}", "answers")?;
+    columns.keys().try_for_each(|n| write!(f, "{n:>17}"))?;
+    write!(f, "\n{:10}", "people")?;
+    columns.values().try_for_each(|users| write!(f, "{users:>17}"))?;
+    writeln!(f)?;
+    for (method, row) in methods {
+        write!(f, "{:10}", method.name())?;
+        columns.keys().try_for_each(|n| write!(f, "{:>17}", row.get(n).map_or("–", String::as_str)))?;
+        writeln!(f)?;
+    }
+    Ok(())
+}

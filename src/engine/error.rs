@@ -90,6 +90,16 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The same error one level up, where it is about a field: `prompt` within `rows[2]` becomes `rows[2].prompt`.
+    #[must_use]
+    pub fn within(self, parent: &str) -> Self {
+        match self {
+            Self::Invalid(invalid) => Self::Invalid(invalid.within(parent)),
+            Self::TooLarge(invalid) => Self::TooLarge(invalid.within(parent)),
+            other => other,
+        }
+    }
+
     /// The machine's word for it, UPPER_SNAKE; stable.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use super::error::status;
 /// be read) the code and the reason that the API promises.
 pub(super) fn in_our_words(answer: Result<Response<Body>, BoxError>) -> Result<Response<Body>, BoxError> {
     match answer {
-        Ok(response) => Ok(match Status::from_header_map(response.headers()).and_then(of_codec) {
+        Ok(response) => Ok(match Status::from_header_map(response.headers()).and_then(|told| of_codec(&told)) {
             Some(status) => status.into_http(),
             None => response,
         }),
@@ -22,7 +22,7 @@ pub(super) fn in_our_words(answer: Result<Response<Body>, BoxError>) -> Result<R
 }
 
 /// The codec's refusal of a message, as a status of ours; nothing where the status is ours already.
-pub(super) fn of_codec(told: Status) -> Option<Status> {
+pub(super) fn of_codec(told: &Status) -> Option<Status> {
     match told.code() {
         // tonic's word for a message beyond the limit; nothing else here says OUT_OF_RANGE.
         Code::OutOfRange => Some(status(

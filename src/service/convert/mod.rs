@@ -1,0 +1,10 @@
+//! Wire ⇄ domain: untrusted messages become domain types here, once.
+
+mod fields;
+mod replies;
+mod requests;
+
+pub use fields::Limits;
+pub(super) use fields::{Page, request_id};
+pub(super) use replies::{count, events, timestamp};
+pub(super) use requests::*;

@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use crate::domain::{Comparison, Outcome};
+use crate::engine::{Asked, CandidatesImported, Generated, PoolSummary, Profile, Question, Scored, ScoredResponse, Submitted};
+use crate::generate::Finish;
+use crate::service::proto;
+use crate::store::{PreferenceRow, UnixMillis, UserRow};
+
+impl From<Profile> for proto::UserProfile {
+    fn from(profile: Profile) -> Self {
+        Self {
+            user_id: profile.user_id.to_string(),
+            coefficients: profile.coefficients,
+            standard_errors: profile.standard_errors,
+            answers: count(profile.answers),
+            revision: count(profile.revision),
+            model_version: profile.model_version.to_string(),
+            remaining_uncertainty: profile.remaining_uncertainty,
+            converged: profile.converged,
+        }
+    }
+}
+
+impl From<Asked> for proto::NextQueryResponse {
+    fn from(asked: Asked) -> Self {
+        Self {
+            queries: asked.questions.into_iter().map(Into::into).collect(),
+            profile: Some(asked.profile.into()),
+        }
+    }
+}
+
+impl From<Question> for proto::Query {
+    fn from(question: Question) -> Self {
+        let Comparison { prompt, response_a, response_b } = question.comparison;
+        Self {
+            query_id: question.query_id.to_string(),
+            prompt,
+            response_a,
+            response_b,
+            information_gain: question.information_gain,
+            predicted_preference: question.predicted_preference,
+            model_version: question.model_version.to_string(),
+            expire_time: Some(timestamp(question.expires)),
+        }
+    }
+}
+
+impl From<Submitted> for proto::SubmitPreferenceResponse {
+    fn from(submitted: Submitted) -> Self {
+        Self { preference_id: submitted.preference_id.to_string(), profile: Some(submitted.profile.into()) }
+    }
+}
+
+impl From<Scored> for proto::ScoreResponse {
+    fn from(scored: Scored) -> Self {
+        Self {
+            responses: scored.responses.into_iter().map(Into::into).collect(),
+            revision: count(scored.revision),
+            model_version: scored.model_version.to_string(),
+        }
+    }
+}
+
+impl From<ScoredResponse> for proto::ScoredResponse {
+    fn from(response: ScoredResponse) -> Self {
+        Self {
+            index: u32::try_from(response.index).unwrap_or(u32::MAX),
+            text: response.text,
+            reward: response.reward,
+            standard_error: response.standard_error,
+        }
+    }
+}
+
+impl From<UserRow> for proto::UserSummary {
+    fn from(row: UserRow) -> Self {
+        Self {
+            user_id: row.user_id.to_string(),
+            answers: count(row.posterior.map_or(0, |posterior| posterior.answers)),
+            revision: count(row.revision),
+            create_time: Some(timestamp(row.created)),
+        }
+    }
+}
+
+impl From<PreferenceRow> for proto::Preference {
+    fn from(row: PreferenceRow) -> Self {
+        Self {
+            preference_id: row.preference_id.to_string(),
+            revision: count(row.position),
+            query_id: row.query_id.map(|id| id.to_string()).unwrap_or_default(),
+            comparison: Some(row.comparison.into()),
+            outcome: proto::Outcome::from(row.outcome).into(),
+            weight: row.weight.get(),
+            create_time: Some(timestamp(row.created)),
+        }
+    }
+}
+
+impl From<Comparison> for proto::Comparison {
+    fn from(Comparison { prompt, response_a, response_b }: Comparison) -> Self {
+        Self { prompt, response_a, response_b }
+    }
+}
+
+impl From<Outcome> for proto::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::First => Self::First,
+            Outcome::Second => Self::Second,
+            Outcome::Tie => Self::Tie,
+            Outcome::Neither => Self::Neither,
+            Outcome::Skip => Self::Skip,
+        }
+    }
+}
+
+impl From<PoolSummary> for proto::Pool {
+    fn from(pool: PoolSummary) -> Self {
+        Self {
+            name: pool.name.to_string(),
+            prompts: count(pool.prompts),
+            responses: count(pool.responses),
+            revision: count(pool.revision),
+            create_time: Some(timestamp(pool.created)),
+        }
+    }
+}
+
+impl From<CandidatesImported> for proto::ImportCandidatesResponse {
+    fn from(imported: CandidatesImported) -> Self {
+        Self {
+            rows: imported.rows,
+            imported_responses: imported.added,
+            pools: imported.pools.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// A completion as the events of its stream.
+pub(in crate::service) fn events(generated: Generated, with_candidates: bool) -> [proto::GenerateResponse; 3] {
+    use proto::generate_response::Event;
+    let started = proto::GenerateStarted {
+        seed: generated.seed,
+        revision: count(generated.revision),
+        model_version: generated.model_version.to_string(),
+    };
+    let delta = proto::GenerateDelta { text: generated.completion.text.clone() };
+    let finish_reason = match generated.completion.finish {
+        Finish::Stop => proto::FinishReason::Stop,
+        Finish::Length => proto::FinishReason::Length,
+    };
+    let candidates = if with_candidates { generated.candidates } else { Vec::new() };
+    let finished = proto::GenerateFinished {
+        text: generated.completion.text,
+        finish_reason: finish_reason.into(),
+        reward: generated.reward,
+        baseline_reward: generated.baseline_reward,
+        candidates: candidates.into_iter().map(Into::into).collect(),
+        prompt_tokens: 0,
+        completion_tokens: generated.completion.tokens.map_or(0, |tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+        generation_duration: Some(duration(generated.generation)),
+        scoring_duration: Some(duration(generated.scoring)),
+    };
+    [Event::Started(started), Event::Delta(delta), Event::Finished(finished)]
+        .map(|event| proto::GenerateResponse { event: Some(event) })
+}
+
+/// Unix milliseconds as the wire's timestamp.
+pub(crate) fn timestamp(millis: UnixMillis) -> prost_types::Timestamp {
+    let nanos = millis.rem_euclid(1000) * 1_000_000;
+    prost_types::Timestamp { seconds: millis.div_euclid(1000), nanos: i32::try_from(nanos).unwrap_or(0) }
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0) }
+}
+
+/// A count of the store's, which is never negative, as the wire's.
+pub(crate) fn count(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,121 @@
+use futures::stream::{self, BoxStream, StreamExt};
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, Limits};
+use super::proto::personalization_service_server::PersonalizationService;
+use super::{proto, tenant_of};
+use crate::engine::{Engine, EngineError};
+
+/// `pref.v1.PersonalizationService`: each handler validates, converts, calls one verb of the engine, converts back.
+pub(super) struct Personalization {
+    pub(super) engine: Engine,
+    pub(super) limits: Limits,
+}
+
+#[tonic::async_trait]
+impl PersonalizationService for Personalization {
+    async fn next_query(
+        &self,
+        request: Request<proto::NextQueryRequest>,
+    ) -> Result<Response<proto::NextQueryResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = convert::next_query(request.into_inner(), &self.limits)?;
+        Ok(Response::new(self.engine.next_query(&tenant, request).await?.into()))
+    }
+
+    async fn submit_preference(
+        &self,
+        request: Request<proto::SubmitPreferenceRequest>,
+    ) -> Result<Response<proto::SubmitPreferenceResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = convert::submit_preference(request.into_inner(), &self.limits)?;
+        Ok(Response::new(self.engine.submit_preference(&tenant, request).await?.into()))
+    }
+
+    type GenerateStream = BoxStream<'static, Result<proto::GenerateResponse, Status>>;
+
+    async fn generate(
+        &self,
+        request: Request<proto::GenerateRequest>,
+    ) -> Result<Response<Self::GenerateStream>, Status> {
+        let tenant = tenant_of(&request);
+        let with_candidates = request.get_ref().include_candidates;
+        let request = convert::generate(request.into_inner(), &self.limits)?;
+        let generated = self.engine.generate(&tenant, request).await?;
+        let events = convert::events(generated, with_candidates);
+        Ok(Response::new(stream::iter(events.map(Ok)).boxed()))
+    }
+
+    async fn score(
+        &self,
+        request: Request<proto::ScoreRequest>,
+    ) -> Result<Response<proto::ScoreResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = convert::score(request.into_inner(), &self.limits)?;
+        Ok(Response::new(self.engine.score(&tenant, request).await?.into()))
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<proto::GetUserRequest>,
+    ) -> Result<Response<proto::GetUserResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let (user, min_revision) = convert::get_user(request.into_inner())?;
+        let profile = self.engine.get_user(&tenant, &user, min_revision).await?;
+        Ok(Response::new(proto::GetUserResponse { profile: Some(profile.into()) }))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<proto::ListUsersRequest>,
+    ) -> Result<Response<proto::ListUsersResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let page = convert::list_users(request.get_ref())?;
+        let mut users = self.engine.list_users(&tenant, page.after.as_ref(), page.probe()).await?;
+        let next_page_token = page.cut(&mut users, |user| user.user_id.to_string());
+        let users = users.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::ListUsersResponse { users, next_page_token }))
+    }
+
+    async fn delete_user(
+        &self,
+        request: Request<proto::DeleteUserRequest>,
+    ) -> Result<Response<proto::DeleteUserResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let user = convert::delete_user(request.into_inner())?;
+        self.engine.delete_user(&tenant, &user).await?;
+        Ok(Response::new(proto::DeleteUserResponse {}))
+    }
+
+    type ExportUserStream = BoxStream<'static, Result<proto::ExportUserResponse, Status>>;
+
+    async fn export_user(
+        &self,
+        _request: Request<proto::ExportUserRequest>,
+    ) -> Result<Response<Self::ExportUserStream>, Status> {
+        Err(EngineError::Unimplemented("ExportUser; ListPreferences gives a person's log").into())
+    }
+
+    async fn list_preferences(
+        &self,
+        request: Request<proto::ListPreferencesRequest>,
+    ) -> Result<Response<proto::ListPreferencesResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let (user, page) = convert::list_preferences(request.into_inner())?;
+        let after = page.after.unwrap_or(0);
+        let mut lines = self.engine.list_preferences(&tenant, &user, after, page.probe()).await?;
+        let next_page_token = page.cut(&mut lines, |line| line.position.to_string());
+        let preferences = lines.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::ListPreferencesResponse { preferences, next_page_token }))
+    }
+
+    async fn delete_preference(
+        &self,
+        request: Request<proto::DeletePreferenceRequest>,
+    ) -> Result<Response<proto::DeletePreferenceResponse>, Status> {
+        let tenant = tenant_of(&request);
+        let request = convert::delete_preference(request.into_inner())?;
+        let profile = self.engine.delete_preference(&tenant, request).await?;
+        Ok(Response::new(proto::DeletePreferenceResponse { profile: Some(profile.into()) }))
+    }
+}

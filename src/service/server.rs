@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tonic::codegen::http::Request;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tower::ServiceBuilder;
+use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
+use tracing::Level;
+
+use super::answer::in_our_words;
+use super::candidates::Candidates;
+use super::convert::Limits;
+use super::deadline::DeadlineLayer;
+use super::health::{announce, follow};
+use super::personalization::Personalization;
+use super::proto::FILE_DESCRIPTOR_SET;
+use super::proto::candidate_service_server::CandidateServiceServer;
+use super::proto::personalization_service_server::PersonalizationServiceServer;
+use super::proto::training_service_server::TrainingServiceServer;
+use super::training::Training;
+use crate::engine::Engine;
+
+/// What a server is told once.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// The largest requests that it takes.
+    pub limits: Limits,
+    /// Calls in flight at once, over all connections; the next one is refused.
+    pub concurrent_calls: usize,
+    /// Longest time until a call is answered (a stream: until it begins).
+    pub call_timeout: Duration,
+    /// How long calls in flight may go on once the server is asked to stop.
+    pub drain_timeout: Duration,
+    /// How often an idle connection is asked whether the other side is still there.
+    pub keepalive_interval: Duration,
+    /// How long it may take to say so.
+    pub keepalive_timeout: Duration,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            concurrent_calls: 512,
+            call_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(20),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a server ended, other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptors of the API cannot be served by reflection.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves until `shutdown` is ready, then drains: health says NOT_SERVING, no connection is accepted any more, endless
+/// streams are ended, and calls in flight go on for at most `drain_timeout`. (tonic itself would wait for a client
+/// that keeps a stream open, however long that takes.)
+pub async fn serve(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    engine: Engine,
+    config: &ServiceConfig,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    announce(&health, None).await;
+
+    // A call passes these from top to bottom, its answer from bottom to top.
+    let stack = ServiceBuilder::new()
+        .layer(
+            TraceLayer::new_for_grpc()
+                .make_span_with(|request: &Request<_>| tracing::info_span!("call", rpc = request.uri().path()))
+                .on_response(DefaultOnResponse::new().level(Level::DEBUG))
+                .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
+        )
+        .map_result(in_our_words)
+        .load_shed()
+        .concurrency_limit(config.concurrent_calls)
+        .layer(DeadlineLayer::new(config.call_timeout));
+
+    let (limits, largest) = (config.limits, config.limits.message_bytes);
+    let personalization = Personalization { engine: engine.clone(), limits };
+    let candidates = Candidates { engine: engine.clone(), limits };
+    let training = Training { engine: engine.clone(), limits };
+    let draining = engine.draining().clone();
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(config.keepalive_interval))
+        .http2_keepalive_timeout(Some(config.keepalive_timeout))
+        .layer(stack)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(PersonalizationServiceServer::new(personalization).max_decoding_message_size(largest))
+        .add_service(CandidateServiceServer::new(candidates).max_decoding_message_size(largest))
+        .add_service(TrainingServiceServer::new(training).max_decoding_message_size(largest))
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            draining.clone().cancelled_owned(),
+        );
+    let mut server = std::pin::pin!(server);
+
+    tokio::select! {
+        ended = &mut server => return Ok(ended?),
+        () = follow(&health, engine.models()) => {}
+        () = shutdown => {}
+    }
+    tracing::info!(drain.timeout_ms = config.drain_timeout.as_millis() as u64, "draining");
+    announce(&health, None).await;
+    draining.cancel();
+    match tokio::time::timeout(config.drain_timeout, server).await {
+        Ok(ended) => ended?,
+        Err(_) => tracing::warn!("calls that did not end in time are cut off"),
+    }
+    Ok(())
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

@@ -13,10 +13,12 @@ use super::error::status;
 /// be read) the code and the reason that the API promises.
 pub(super) fn in_our_words(answer: Result<Response<Body>, BoxError>) -> Result<Response<Body>, BoxError> {
     match answer {
-        Ok(response) => Ok(match Status::from_header_map(response.headers()).and_then(|told| of_codec(&told)) {
-            Some(status) => status.into_http(),
-            None => response,
-        }),
+        Ok(response) => {
+            Ok(match Status::from_header_map(response.headers()).and_then(|told| of_codec(&told)) {
+                Some(status) => status.into_http(),
+                None => response,
+            })
+        }
         Err(error) => of_layer(error).map(Status::into_http),
     }
 }

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_refused_field_is_named_with_what_was_given_and_what_is_allowed() {
-        let status = Status::from(EngineError::Invalid(Invalid::new("weight", f64::NAN, "a number in (0, 10]")));
+        let status =
+            Status::from(EngineError::Invalid(Invalid::new("weight", f64::NAN, "a number in (0, 10]")));
         let details = status.get_error_details();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(details.error_info().unwrap().reason, "INVALID_FIELD");
@@ -115,6 +116,9 @@ mod tests {
     #[test]
     fn an_internal_cause_stays_in_the_log() {
         let status = Status::from(EngineError::Model(ModelError::Panicked("secret".to_owned())));
-        assert_eq!((status.code(), status.message()), (Code::Internal, "the server failed; the cause is in its log"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Internal, "the server failed; the cause is in its log")
+        );
     }
 }

@@ -78,7 +78,9 @@ pub async fn serve(
     let stack = ServiceBuilder::new()
         .layer(
             TraceLayer::new_for_grpc()
-                .make_span_with(|request: &Request<_>| tracing::info_span!("call", rpc = request.uri().path()))
+                .make_span_with(|request: &Request<_>| {
+                    tracing::info_span!("call", rpc = request.uri().path())
+                })
                 .on_response(DefaultOnResponse::new().level(Level::DEBUG))
                 .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
         )

@@ -52,7 +52,11 @@ impl Limits {
         if responses.len() < least || responses.len() > self.responses {
             let given = format!("{} responses", responses.len());
             let invalid = Invalid::new(field, given, format!("{least} to {} responses", self.responses));
-            return Err(if responses.len() < least { invalid.into() } else { EngineError::TooLarge(invalid) });
+            return Err(if responses.len() < least {
+                invalid.into()
+            } else {
+                EngineError::TooLarge(invalid)
+            });
         }
         responses
             .into_iter()
@@ -90,12 +94,7 @@ impl Limits {
     }
 
     /// How many of something, where 0 means `default`.
-    pub(super) fn count(
-        field: &str,
-        given: u32,
-        default: usize,
-        most: usize,
-    ) -> Result<usize, EngineError> {
+    pub(super) fn count(field: &str, given: u32, default: usize, most: usize) -> Result<usize, EngineError> {
         let count = given as usize;
         if count > most {
             return Err(EngineError::TooLarge(Invalid::new(field, given, format!("at most {most}"))));
@@ -155,7 +154,8 @@ impl<K> Page<K> {
             return Ok(Self { after: None, limit });
         }
         let key = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).and_then(parse);
-        let invalid = || Invalid::new("page_token", token, "the next_page_token of the page before, or nothing");
+        let invalid =
+            || Invalid::new("page_token", token, "the next_page_token of the page before, or nothing");
         Ok(Self { after: Some(key.ok_or_else(invalid)?), limit })
     }
 
@@ -199,7 +199,10 @@ mod tests {
             prompt: "x".to_owned(),
             responses: responses.iter().map(|&response| response.to_owned()).collect(),
         };
-        assert_eq!(limits.candidates("candidates", given(&["a", "b", "a"]), 2).unwrap().responses, ["a", "b"]);
+        assert_eq!(
+            limits.candidates("candidates", given(&["a", "b", "a"]), 2).unwrap().responses,
+            ["a", "b"]
+        );
         let error = limits.candidates("candidates", given(&["a", "a"]), 2).unwrap_err();
         assert_eq!(
             error.to_string(),

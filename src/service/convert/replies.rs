@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use crate::domain::{Comparison, Outcome};
-use crate::engine::{Asked, CandidatesImported, Generated, PoolSummary, Profile, Question, Scored, ScoredResponse, Submitted};
+use crate::engine::{
+    Asked, CandidatesImported, Generated, PoolSummary, Profile, Question, Scored, ScoredResponse, Submitted,
+};
 use crate::generate::Finish;
 use crate::service::proto;
 use crate::store::{PreferenceRow, UnixMillis, UserRow};
@@ -139,7 +141,10 @@ impl From<CandidatesImported> for proto::ImportCandidatesResponse {
 }
 
 /// A completion as the events of its stream.
-pub(in crate::service) fn events(generated: Generated, with_candidates: bool) -> [proto::GenerateResponse; 3] {
+pub(in crate::service) fn events(
+    generated: Generated,
+    with_candidates: bool,
+) -> [proto::GenerateResponse; 3] {
     use proto::generate_response::Event;
     let started = proto::GenerateStarted {
         seed: generated.seed,
@@ -159,7 +164,10 @@ pub(in crate::service) fn events(generated: Generated, with_candidates: bool) ->
         baseline_reward: generated.baseline_reward,
         candidates: candidates.into_iter().map(Into::into).collect(),
         prompt_tokens: 0,
-        completion_tokens: generated.completion.tokens.map_or(0, |tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+        completion_tokens: generated
+            .completion
+            .tokens
+            .map_or(0, |tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
         generation_duration: Some(duration(generated.generation)),
         scoring_duration: Some(duration(generated.scoring)),
     };

@@ -2,8 +2,8 @@ use super::fields::{request_id, revision, risk_aversion, unknown_number, weight}
 use super::{Limits, Page};
 use crate::domain::{Candidates, Invalid, Outcome, PoolName, PreferenceId, QueryId, RequestId, UserId};
 use crate::engine::{
-    DeletePreference, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery, QuerySource, Score,
-    SubmitPreference, Target,
+    DeletePreference, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery, QuerySource,
+    Score, SubmitPreference, Target,
 };
 use crate::math::Acquisition;
 use crate::service::proto;

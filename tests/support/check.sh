@@ -4,4 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 cargo fmt --check
+PREF_TEST_PYTHON=$(tests/support/python.sh)
+export PREF_TEST_PYTHON
 cargo test --locked

@@ -1,1 +1,278 @@
 //! Settings of the server: every one has a flag, an environment name and a doc comment.
+//!
+//! What clap reads is unchecked ([`ServeSettings`]); [`ServeSettings::check`] makes a [`Config`] of it or says which
+//! setting cannot be taken. Nothing else here reads the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::domain::Invalid;
+use crate::engine::EngineConfig;
+use crate::model::{BackboneOptions, DeviceChoice, ResidentConfig};
+use crate::service::{Limits, ServiceConfig};
+use crate::store::{Database, StoreConfig};
+use crate::telemetry::LogFormat;
+
+/// Where `pref serve` listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
+
+/// All settings of a server, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// An artifact to activate at start.
+    pub model: Option<PathBuf>,
+    /// The database.
+    pub store: StoreConfig,
+    /// The use cases.
+    pub engine: EngineConfig,
+    /// The edge.
+    pub service: ServiceConfig,
+}
+
+/// All settings of a server, as given.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeSettings {
+    /// Address to listen on. Without authentication only a loopback address is taken; port 0 lets the system choose.
+    #[arg(long, env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Register the model artifact in this directory, and activate it, before serving.
+    #[arg(long, env = "PREF_MODEL", value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Where the reward model runs: auto, cpu or cuda:N.
+    #[arg(long, env = "PREF_DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Where files of the Hugging Face hub are kept.
+    #[arg(long, env = "PREF_HUB_CACHE", value_name = "DIR")]
+    pub hub_cache: Option<PathBuf>,
+    /// Never ask the Hugging Face hub; use what its cache has.
+    #[arg(long, env = "PREF_OFFLINE")]
+    pub offline: bool,
+
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+
+    /// Longest prompt or response, in bytes.
+    #[arg(long, env = "PREF_MAX_TEXT_BYTES", default_value_t = 65_536, value_name = "BYTES")]
+    pub max_text_bytes: usize,
+    /// Largest request message, in bytes.
+    #[arg(long, env = "PREF_MAX_MESSAGE_BYTES", default_value_t = 4_194_304, value_name = "BYTES")]
+    pub max_message_bytes: usize,
+    /// Most responses to one prompt in one message.
+    #[arg(long, env = "PREF_MAX_RESPONSES", default_value_t = 256, value_name = "N")]
+    pub max_responses: usize,
+    /// Most questions in one NextQuery.
+    #[arg(long, env = "PREF_MAX_QUESTIONS", default_value_t = 100, value_name = "N")]
+    pub max_questions: usize,
+
+    /// Calls in flight at once; the next one is answered RESOURCE_EXHAUSTED.
+    #[arg(long, env = "PREF_CONCURRENT_CALLS", default_value_t = 512, value_name = "N")]
+    pub concurrent_calls: usize,
+    /// Longest time until a call is answered, in seconds; a caller's own sooner deadline counts too.
+    #[arg(long, env = "PREF_CALL_TIMEOUT_SECONDS", default_value_t = 30, value_name = "SECONDS")]
+    pub call_timeout_seconds: u64,
+    /// How long calls in flight may go on once the server is asked to stop, in seconds.
+    #[arg(long, env = "PREF_DRAIN_TIMEOUT_SECONDS", default_value_t = 20, value_name = "SECONDS")]
+    pub drain_timeout_seconds: u64,
+    /// How often an idle connection is asked whether the other side is still there, in seconds.
+    #[arg(long, env = "PREF_KEEPALIVE_SECONDS", default_value_t = 30, value_name = "SECONDS")]
+    pub keepalive_seconds: u64,
+
+    /// How long a question's pair is kept from being asked again, in seconds. A later answer still counts.
+    #[arg(long, env = "PREF_QUERY_LIFETIME_SECONDS", default_value_t = 3600, value_name = "SECONDS")]
+    pub query_lifetime_seconds: u64,
+    /// How long a reply is kept for a repeat of its request id, in seconds.
+    #[arg(long, env = "PREF_REPLY_LIFETIME_SECONDS", default_value_t = 86_400, value_name = "SECONDS")]
+    pub reply_lifetime_seconds: u64,
+    /// Candidates of a best-of-N completion where the caller names no number.
+    #[arg(long, env = "PREF_DEFAULT_CANDIDATES", default_value_t = 16, value_name = "N")]
+    pub default_candidates: usize,
+
+    /// Requests that may wait for the reward model; the next one is answered RESOURCE_EXHAUSTED.
+    #[arg(long, env = "PREF_MODEL_QUEUE", default_value_t = 256, value_name = "N")]
+    pub model_queue: usize,
+    /// Texts that the reward model embeds together.
+    #[arg(long, env = "PREF_MODEL_BATCH", default_value_t = 256, value_name = "N")]
+    pub model_batch: usize,
+    /// Texts whose features are remembered.
+    #[arg(long, env = "PREF_MODEL_CACHE", default_value_t = 65_536, value_name = "N")]
+    pub model_cache: usize,
+
+    /// The log.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// The database: Postgres where a URL is given, else a SQLite file in the data directory.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseSettings {
+    /// postgres://user:password@host/database. Without it, data is kept in pref.sqlite in the data directory.
+    #[arg(long, env = "PREF_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<SecretString>,
+    /// Most connections to the database.
+    #[arg(long, env = "PREF_DATABASE_CONNECTIONS", default_value_t = 16, value_name = "N")]
+    pub database_connections: u32,
+    /// How long a call waits for a free connection, in seconds.
+    #[arg(long, env = "PREF_DATABASE_ACQUIRE_SECONDS", default_value_t = 5, value_name = "SECONDS")]
+    pub database_acquire_seconds: u64,
+    /// How long Postgres may work on one statement, in seconds.
+    #[arg(long, env = "PREF_DATABASE_STATEMENT_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub database_statement_seconds: u64,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogSettings {
+    /// What is logged to standard error: info, or such as pref=debug,sqlx=warn. Texts and keys never are.
+    #[arg(long, env = "PREF_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// How log lines are written.
+    #[arg(long, env = "PREF_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl ServeSettings {
+    /// The settings of a server whose data lies in `data_dir`, or which one cannot be taken.
+    pub fn check(&self, data_dir: &Path) -> Result<Config, Invalid> {
+        if !self.listen.ip().is_loopback() {
+            let allowed = "a loopback address, such as 127.0.0.1:50051: callers are not authenticated";
+            return Err(Invalid::new("listen", self.listen, allowed));
+        }
+        for (field, given) in [
+            ("max_text_bytes", self.max_text_bytes),
+            ("max_message_bytes", self.max_message_bytes),
+            ("max_questions", self.max_questions),
+            ("concurrent_calls", self.concurrent_calls),
+            ("default_candidates", self.default_candidates),
+            ("model_queue", self.model_queue),
+            ("model_batch", self.model_batch),
+        ] {
+            at_least(field, given, 1)?;
+        }
+        at_least("max_responses", self.max_responses, 2)?;
+        for (field, given) in [
+            ("call_timeout_seconds", self.call_timeout_seconds),
+            ("keepalive_seconds", self.keepalive_seconds),
+            ("query_lifetime_seconds", self.query_lifetime_seconds),
+        ] {
+            at_least(field, given as usize, 1)?;
+        }
+        Ok(Config {
+            listen: self.listen,
+            model: self.model.clone(),
+            store: self.database.check(data_dir)?,
+            engine: EngineConfig {
+                query_lifetime: Duration::from_secs(self.query_lifetime_seconds),
+                reply_lifetime: Duration::from_secs(self.reply_lifetime_seconds),
+                default_candidates: self.default_candidates,
+                resident: ResidentConfig {
+                    queue: self.model_queue,
+                    batch_texts: self.model_batch,
+                    cache_entries: self.model_cache,
+                    ..ResidentConfig::default()
+                },
+                backbone: BackboneOptions {
+                    device: self.device,
+                    cache_dir: self.hub_cache.clone(),
+                    offline: self.offline,
+                    ..BackboneOptions::default()
+                },
+                seed: None,
+            },
+            service: ServiceConfig {
+                limits: Limits {
+                    text_bytes: self.max_text_bytes,
+                    responses: self.max_responses,
+                    questions: self.max_questions,
+                    message_bytes: self.max_message_bytes,
+                },
+                concurrent_calls: self.concurrent_calls,
+                call_timeout: Duration::from_secs(self.call_timeout_seconds),
+                drain_timeout: Duration::from_secs(self.drain_timeout_seconds),
+                keepalive_interval: Duration::from_secs(self.keepalive_seconds),
+                ..ServiceConfig::default()
+            },
+        })
+    }
+}
+
+impl DatabaseSettings {
+    /// Where the data of a server in `data_dir` is kept.
+    pub fn check(&self, data_dir: &Path) -> Result<StoreConfig, Invalid> {
+        at_least("database_connections", self.database_connections as usize, 1)?;
+        let database = match &self.database_url {
+            None => Database::Sqlite(data_dir.join("pref.sqlite")),
+            Some(url) => {
+                let scheme = url.expose_secret().split_once("://").map(|(scheme, _)| scheme);
+                if !matches!(scheme, Some("postgres" | "postgresql")) {
+                    // The URL itself may hold a password.
+                    let given = scheme.map_or("no scheme".to_owned(), |scheme| format!("scheme {scheme:?}"));
+                    let allowed = "postgres://user:password@host/database, or no URL for SQLite";
+                    return Err(Invalid::new("database_url", given, allowed));
+                }
+                Database::Postgres(url.clone())
+            }
+        };
+        Ok(StoreConfig {
+            connections: self.database_connections,
+            acquire_timeout: Duration::from_secs(self.database_acquire_seconds),
+            statement_timeout: Duration::from_secs(self.database_statement_seconds),
+            ..StoreConfig::new(database)
+        })
+    }
+}
+
+fn at_least(field: &str, given: usize, least: usize) -> Result<(), Invalid> {
+    if given < least { Err(Invalid::new(field, given, format!("at least {least}"))) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: ServeSettings,
+    }
+
+    fn check(arguments: &[&str]) -> Result<Config, Invalid> {
+        let arguments = std::iter::once("pref").chain(arguments.iter().copied());
+        Command::parse_from(arguments).settings.check(Path::new("data"))
+    }
+
+    #[test]
+    fn without_a_url_the_data_is_a_file_in_the_data_directory() {
+        let config = check(&[]).unwrap();
+        assert!(matches!(config.store.database, Database::Sqlite(path) if path == Path::new("data/pref.sqlite")));
+        let config = check(&["--database-url", "postgres://localhost/pref"]).unwrap();
+        assert!(matches!(config.store.database, Database::Postgres(_)));
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_taken_is_named_and_a_password_is_not_repeated() {
+        let field = |arguments: &[&str]| check(arguments).unwrap_err().field;
+        assert_eq!(field(&["--listen", "0.0.0.0:50051"]), "listen");
+        assert_eq!(field(&["--max-responses", "1"]), "max_responses");
+        assert_eq!(field(&["--call-timeout-seconds", "0"]), "call_timeout_seconds");
+        let error = check(&["--database-url", "mysql://me:secret@host/pref"]).unwrap_err();
+        assert_eq!((error.field.as_str(), error.given.as_str()), ("database_url", "scheme \"mysql\""));
+    }
+
+    #[test]
+    fn the_defaults_of_flags_are_those_of_the_rooms() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.service.limits, Limits::default());
+        assert_eq!(config.service.call_timeout, ServiceConfig::default().call_timeout);
+        assert_eq!(config.service.concurrent_calls, ServiceConfig::default().concurrent_calls);
+        assert_eq!(config.engine.query_lifetime, EngineConfig::default().query_lifetime);
+        assert_eq!(config.engine.resident.queue, ResidentConfig::default().queue);
+    }
+}

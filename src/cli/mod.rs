@@ -5,10 +5,14 @@
 
 mod ask;
 mod client;
+mod config_check;
 mod describe;
 mod embed;
 mod evaluate;
+mod health;
+mod migrate;
 mod score;
+mod serve;
 mod texts;
 mod train;
 
@@ -40,10 +44,14 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ask(ask::Args),
+    ConfigCheck(config_check::Args),
     Describe(describe::Args),
     Embed(embed::Args),
     Evaluate(evaluate::Args),
+    Health(health::Args),
+    Migrate(migrate::Args),
     Score(score::Args),
+    Serve(Box<serve::Args>),
     Train(train::Args),
 }
 
@@ -52,10 +60,14 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Ask(args) => ask::run(args, &global),
+        Command::ConfigCheck(args) => config_check::run(args, &global),
         Command::Describe(args) => describe::run(args, &global),
         Command::Embed(args) => embed::run(args, &global),
         Command::Evaluate(args) => evaluate::run(args, &global),
+        Command::Health(args) => health::run(args, &global),
+        Command::Migrate(args) => migrate::run(args, &global),
         Command::Score(args) => score::run(args, &global),
+        Command::Serve(args) => serve::run(*args, &global),
         Command::Train(args) => train::run(args, &global),
     };
     match result {

@@ -16,6 +16,7 @@ mod generate;
 mod get_user;
 mod idempotency;
 mod import_candidates;
+mod install_model;
 mod list_pools;
 mod list_preferences;
 mod list_users;

@@ -1,0 +1,87 @@
+use std::path::Path;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use super::Global;
+use crate::config::{Config, ServeSettings};
+use crate::domain::TenantId;
+use crate::engine::Engine;
+use crate::service;
+use crate::store::Store;
+use crate::telemetry;
+
+/// Serve the gRPC API until interrupted or terminated, then drain.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: ServeSettings,
+}
+
+pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    let config = args.settings.check(&global.data_dir)?;
+    telemetry::init(&args.settings.log.log, args.settings.log.log_format)?;
+    make_data_dir(&global.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(config));
+    // Connections that outlived the drain, and blocking work that nobody waits for any more.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let store = Store::connect(&config.store).await.context("cannot open the database")?;
+    let engine = Engine::new(store, config.engine.clone());
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; is another server running there?", config.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+
+    let loading = load_model(&engine, &config);
+    let serving = service::serve(listener, stop_signal(), engine.clone(), &config.service);
+    let (mut loading, mut serving) = (std::pin::pin!(loading), std::pin::pin!(serving));
+    let served = tokio::select! {
+        loaded = &mut loading => {
+            loaded?;
+            serving.await
+        }
+        served = &mut serving => served,
+    };
+    engine.store().close().await;
+    tracing::info!("stopped");
+    Ok(served?)
+}
+
+/// Makes the model resident that serves; calls are answered MODEL_NOT_RESIDENT meanwhile.
+async fn load_model(engine: &Engine, config: &Config) -> anyhow::Result<()> {
+    let tenant = TenantId::default_tenant();
+    match &config.model {
+        Some(dir) => {
+            let place = dir.canonicalize().with_context(|| format!("model {}", dir.display()))?;
+            engine.install_model(&tenant, &place.to_string_lossy()).await?;
+        }
+        None => engine.load_active_model(&tenant).await?,
+    }
+    Ok(())
+}
+
+fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data directory {}", dir.display()))
+}
+
+/// Ready when the process is asked to stop: SIGINT or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "signals cannot be followed; only SIGKILL stops this server");
+            std::future::pending().await
+        }
+    }
+}

@@ -251,7 +251,9 @@ mod tests {
     #[test]
     fn without_a_url_the_data_is_a_file_in_the_data_directory() {
         let config = check(&[]).unwrap();
-        assert!(matches!(config.store.database, Database::Sqlite(path) if path == Path::new("data/pref.sqlite")));
+        assert!(
+            matches!(config.store.database, Database::Sqlite(path) if path == Path::new("data/pref.sqlite"))
+        );
         let config = check(&["--database-url", "postgres://localhost/pref"]).unwrap();
         assert!(matches!(config.store.database, Database::Postgres(_)));
     }

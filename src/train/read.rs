@@ -381,7 +381,7 @@ mod tests {
         ] {
             let path = root.join(file);
             if !path.exists() {
-                println!("skipped: real_sets_are_read_whole: no {}", path.display());
+                crate::skip::skip("real_sets_are_read_whole", format_args!("no {}", path.display()));
                 return;
             }
             let data = read_dataset(&[path], Limits::default()).unwrap();

@@ -48,9 +48,15 @@ pub use registry::{ModelRegistry, Readiness, ServingModel};
 pub use score::{Score, Scored, ScoredResponse};
 pub use submit_preference::{SubmitPreference, Submitted, Target};
 
+// What the verbs' requests, replies and errors are made of: whoever calls them needs no other room.
+pub use crate::generate::Finish;
+pub use crate::math::Acquisition;
+pub use crate::model::ModelError;
+pub use crate::store::{PreferenceRow, StoreError, UnixMillis, UserRow};
+
 use crate::domain::{TenantId, UserId};
 use crate::model::{BackboneOptions, ResidentConfig};
-use crate::store::{Store, UnixMillis};
+use crate::store::Store;
 use pools::PoolCache;
 
 /// Tells the time; tests bring their own.

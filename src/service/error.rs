@@ -3,9 +3,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::engine::EngineError;
-use crate::model::ModelError;
-use crate::store::StoreError;
+use crate::engine::{EngineError, ModelError, StoreError};
 
 /// Who names the reasons, in google.rpc.ErrorInfo.
 pub(super) const DOMAIN: &str = "pref.dev";

@@ -2,11 +2,10 @@ use std::time::Duration;
 
 use crate::domain::{Comparison, Outcome};
 use crate::engine::{
-    Asked, CandidatesImported, Generated, PoolSummary, Profile, Question, Scored, ScoredResponse, Submitted,
+    Asked, CandidatesImported, Finish, Generated, PoolSummary, PreferenceRow, Profile, Question, Scored,
+    ScoredResponse, Submitted, UnixMillis, UserRow,
 };
-use crate::generate::Finish;
 use crate::service::proto;
-use crate::store::{PreferenceRow, UnixMillis, UserRow};
 
 impl From<Profile> for proto::UserProfile {
     fn from(profile: Profile) -> Self {

@@ -2,10 +2,9 @@ use super::fields::{request_id, revision, risk_aversion, unknown_number, weight}
 use super::{Limits, Page};
 use crate::domain::{Candidates, Invalid, Outcome, PoolName, PreferenceId, QueryId, RequestId, UserId};
 use crate::engine::{
-    DeletePreference, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery, QuerySource,
-    Score, SubmitPreference, Target,
+    Acquisition, DeletePreference, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery,
+    QuerySource, Score, SubmitPreference, Target,
 };
-use crate::math::Acquisition;
 use crate::service::proto;
 
 pub(in crate::service) fn next_query(

@@ -21,6 +21,16 @@ pub enum MathError {
         /// The range, in words.
         allowed: &'static str,
     },
+    /// An index points past the end.
+    #[error("{what} is {index}, but there are only {limit}")]
+    Index {
+        /// Which index.
+        what: String,
+        /// The index given.
+        index: usize,
+        /// How many there are.
+        limit: usize,
+    },
     /// Two lengths that must agree do not.
     #[error("{what} has length {given}, not {expected}")]
     Dimension {

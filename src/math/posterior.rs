@@ -81,7 +81,18 @@ impl Posterior {
     /// As [`Posterior::fit`]; ε outside [0, 1).
     pub fn fit_with_lapse(evidence: &[Evidence], prior: &Prior, lapse: f64) -> Result<Self, MathError> {
         let objective = Objective::new(evidence, prior, lapse)?;
-        Ok(objective.minimize())
+        Ok(objective.minimize(prior.mean().as_slice()))
+    }
+
+    /// As [`Posterior::fit`] for numbers known to be valid: δ as rows of a flat matrix, outcomes as (a, w), from a
+    /// start of the caller's, which changes the way but not the end.
+    pub(super) fn fit_rows(
+        deltas: Vec<f64>,
+        outcomes: Vec<(f64, f64)>,
+        prior: &Prior,
+        start: &[f64],
+    ) -> Self {
+        Objective { prior, deltas, outcomes, lapse: 0.0 }.minimize(start)
     }
 
     /// The posterior of a user without answers: λ̂ = μ, H = P.
@@ -234,10 +245,10 @@ impl<'a> Objective<'a> {
         Ok(Self { prior, deltas, outcomes, lapse })
     }
 
-    fn minimize(&self) -> Posterior {
+    fn minimize(&self, start: &[f64]) -> Posterior {
         let n = self.prior.dimension();
         let answers = self.outcomes.len();
-        let mut lambda = self.prior.mean().as_slice().to_vec();
+        let mut lambda = start.to_vec();
         let mut z = self.logits(&lambda);
         let (mut gradient, mut hessian, mut factor) = (vec![0.0; n], vec![0.0; n * n], vec![0.0; n * n]);
         let (mut step, mut slope) = (vec![0.0; n], vec![0.0; answers]);

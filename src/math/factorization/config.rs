@@ -1,3 +1,5 @@
+use crate::math::MathError;
+
 /// What a caller may set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -26,4 +28,29 @@ impl Default for Config {
     fn default() -> Self {
         Self { base_functions: Some(8), seed: 0 }
     }
+}
+
+impl Hyperparameters {
+    /// # Errors
+    /// Any that is outside its range.
+    pub(super) fn check(&self) -> Result<(), MathError> {
+        if self.base_functions == 0 {
+            return Err(MathError::Empty { what: "the list of base functions" });
+        }
+        positive("γ", self.gamma)?;
+        positive("α", self.alpha)?;
+        unit("the soft-impute threshold", self.threshold)?;
+        unit("the tie weight", self.tie_weight)
+    }
+}
+
+pub(super) fn positive(what: &str, value: f64) -> Result<(), MathError> {
+    let valid = value > 0.0 && value.is_finite();
+    let refused = || MathError::OutOfRange { what: what.to_owned(), value, allowed: "(0, ∞)" };
+    valid.then_some(()).ok_or_else(refused)
+}
+
+pub(super) fn unit(what: &str, value: f64) -> Result<(), MathError> {
+    let refused = || MathError::OutOfRange { what: what.to_owned(), value, allowed: "[0, 1]" };
+    (0.0..=1.0).contains(&value).then_some(()).ok_or_else(refused)
 }

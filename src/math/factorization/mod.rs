@@ -1,16 +1,38 @@
 //! Learning the base reward functions from many users' comparisons (§4.1, Algorithm 1, Eq. 5).
 
+mod basis;
+mod canonical;
+mod cells;
+mod classic;
 mod comparisons;
 mod config;
+mod head;
+mod maximize;
 mod observer;
+mod population;
+mod soft_impute;
+mod start;
+mod tune;
 
 use nalgebra::{DMatrix, DVector};
+
+use basis::Basis;
+use canonical::Canonical;
+use cells::Cells;
+use head::ByPair;
+use maximize::{Likelihood, Limits};
+use start::Started;
 
 pub use comparisons::{Comparisons, Observation};
 pub use config::{Config, Hyperparameters};
 pub use observer::{Observer, Progress, Stage};
+pub use population::{EmOptions, empirical_bayes};
 
 use super::{MathError, Prior, SolverReport};
+
+/// When the alternation of a fit that is kept stops.
+const FINAL: Limits = Limits { rounds: 40, tolerance: 1e-6 };
+const FINAL_EM: EmOptions = EmOptions { rounds: 100, tolerance: 1e-7, pseudo_users: 2.0 };
 
 /// Base reward functions φ(x, y) = W h(x, y) in canonical form, with the population that they were learned from.
 #[derive(Debug, Clone)]
@@ -71,11 +93,14 @@ pub struct Classic {
     pub report: SolverReport,
 }
 
-/// Comparisons made ready for learning: differences, their second moment S and its eigenbasis, which every fit on the
-/// same comparisons shares.
+/// Comparisons made ready for learning: the sparse matrix of judgments and the basis in which learning W is nearly
+/// diagonal, shared by every fit on the same comparisons.
 #[derive(Debug)]
 pub struct Problem {
-    dimension: usize,
+    cells: Cells,
+    basis: Basis,
+    by_pair: ByPair,
+    style: Option<Vec<f64>>,
 }
 
 impl Problem {
@@ -85,7 +110,17 @@ impl Problem {
     /// Indices out of range, preferences outside \[0, 1\], weights negative, non-finite embeddings (each named by its
     /// index), no users, no comparison that tells anything.
     pub fn new(comparisons: &Comparisons<'_>) -> Result<Self, MathError> {
-        Ok(Self { dimension: comparisons.embeddings.ncols() })
+        comparisons.check()?;
+        let cells = Cells::new(comparisons.observations, comparisons.embeddings.nrows(), comparisons.users)?;
+        if cells.pairs.is_empty() {
+            return Err(MathError::Empty { what: "the list of comparisons between different texts" });
+        }
+        let basis = Basis::new(comparisons.embeddings, &cells.pairs);
+        if basis.rank() == 0 {
+            return Err(MathError::Empty { what: "what the embeddings of compared texts differ in" });
+        }
+        let by_pair = ByPair::new(&cells.outcomes(1.0), &cells.user_starts, cells.pairs.len());
+        Ok(Self { cells, basis, by_pair, style: comparisons.style.map(<[f64]>::to_vec) })
     }
 
     /// Base functions with hyperparameters chosen by held-out log-likelihood of `validation`: the same users' judgments
@@ -99,8 +134,7 @@ impl Problem {
         config: &Config,
         observer: &mut dyn Observer,
     ) -> Result<Tuned, MathError> {
-        let _ = (validation, config, observer);
-        unimplemented!("{}", self.dimension)
+        tune::tune(self, validation, config, observer)
     }
 
     /// Base functions with the hyperparameters given.
@@ -113,8 +147,11 @@ impl Problem {
         config: &Config,
         observer: &mut dyn Observer,
     ) -> Result<Factorization, MathError> {
-        let _ = (hyperparameters, config, observer);
-        unimplemented!("{}", self.dimension)
+        hyperparameters.check()?;
+        let likelihood = self.likelihood(hyperparameters.tie_weight);
+        let mut started = self.start(&likelihood, hyperparameters, config);
+        let report = likelihood.maximize(&mut started.state, hyperparameters, FINAL, observer)?;
+        self.finish(&likelihood, started, report, hyperparameters)
     }
 
     /// The classic single reward, its ridge strength chosen on the same validation judgments.
@@ -126,17 +163,73 @@ impl Problem {
         validation: &[Observation],
         observer: &mut dyn Observer,
     ) -> Result<Classic, MathError> {
-        let _ = (validation, observer);
-        unimplemented!("{}", self.dimension)
+        tune::tune_classic(self, validation, observer)
     }
 
-    /// The classic single reward with the ridge strength given.
+    /// The classic single reward with the ridge strength given; ties count `tie_weight`.
     ///
     /// # Errors
-    /// A ridge strength that is not positive and finite.
+    /// A ridge strength that is not positive and finite, a tie weight outside \[0, 1\].
     pub fn classic(&self, ridge: f64, tie_weight: f64) -> Result<Classic, MathError> {
-        let _ = (ridge, tie_weight);
-        unimplemented!("{}", self.dimension)
+        config::positive("the ridge strength", ridge)?;
+        config::unit("the tie weight", tie_weight)?;
+        let (head, report) = classic::fit_shared(&self.likelihood(tie_weight), ridge);
+        let weights = self.basis.unfold(&head).transpose().column(0).into_owned();
+        Ok(Classic { weights, ridge, log_likelihood: None, report })
+    }
+
+    fn likelihood(&self, tie_weight: f64) -> Likelihood<'_> {
+        Likelihood {
+            basis: &self.basis,
+            pairs: &self.cells.pairs,
+            by_pair: &self.by_pair,
+            user_starts: &self.cells.user_starts,
+            outcomes: self.cells.outcomes(tie_weight),
+        }
+    }
+
+    fn start(&self, likelihood: &Likelihood<'_>, h: &Hyperparameters, config: &Config) -> Started {
+        let kind = start::kind(self.cells.overlap());
+        likelihood.start(kind, h.base_functions, h.alpha, h.threshold, config.seed)
+    }
+
+    /// The population prior for the head found, and the canonical basis.
+    fn finish(
+        &self,
+        likelihood: &Likelihood<'_>,
+        started: Started,
+        report: SolverReport,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<Factorization, MathError> {
+        let Started { state, spectrum, start } = started;
+        let j = state.head.nrows();
+        let prior = Prior::new(state.mean, DMatrix::identity(j, j))?;
+        let moments = DMatrix::from_diagonal(&self.basis.moments);
+        let second_moment = &state.head * moments * state.head.transpose();
+        // The EM is run where E[δδᵀ] = I, so that its shrinkage towards the same spread in every direction means
+        // the same spread of logits.
+        let first = Canonical::new(&second_moment, prior.covariance())?;
+        let head = &first.features * &state.head;
+        let (prior, posteriors) =
+            population::expectation_maximization(&likelihood.rows(&head), first.prior(&prior)?, &FINAL_EM)?;
+        let k = head.nrows();
+        let mut last = Canonical::new(&DMatrix::identity(k, k), prior.covariance())?;
+        let features = self.basis.project(&(&last.features * &head));
+        let unfolded = self.basis.unfold(&(&last.features * &head));
+        last.flip(&canonical::negative_signs(&features, &unfolded, &self.cells.pairs, self.style.as_deref()));
+        let mut coefficients = DMatrix::zeros(posteriors.len(), k);
+        for (i, posterior) in posteriors.iter().enumerate() {
+            coefficients.row_mut(i).copy_from(&(&last.coefficients * posterior.coefficients()).transpose());
+        }
+        Ok(Factorization {
+            head: self.basis.unfold(&(&last.features * head)),
+            coefficients,
+            prior: last.prior(&prior)?,
+            spectrum,
+            start,
+            report,
+            hyperparameters: *hyperparameters,
+        })
     }
 }
 

@@ -1,0 +1,298 @@
+//! Learning W for given coefficients: Newton's method, its linear systems solved by preconditioned conjugate gradients.
+
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+
+use super::basis::Basis;
+use super::cells::Outcome;
+use crate::math::cholesky;
+use crate::math::logistic::{binary_cross_entropy, sigmoid, sigmoid_derivative};
+use crate::math::{SolverReport, Termination};
+
+/// Who said what about each pair, and how users are weighted: what W̃ is fitted to.
+///
+/// F(W̃) = Σ_c w_c bce(σ(λ_iᵀδ_p), a_c) + ½ Σ_p δ_pᵀV_pδ_p + ½ tr(M W̃ R W̃ᵀ), δ_p = W̃(z₁ − z₂).
+///
+/// The second term stands for what is not known of λ: with λ_i ~ N(λ̂_i, C_i) the expected loss is larger than that at
+/// λ̂_i by ½ w σ′(λ̂_iᵀδ) δᵀC_iδ to second order; V_p = Σ_c w_c σ′_c C_i with σ′_c held at its last value. R = diag(γ s +
+/// α), and M = E[λλᵀ] = I + μμᵀ makes the penalty the same in every basis.
+pub(super) struct HeadProblem<'a> {
+    pub(super) basis: &'a Basis,
+    pub(super) pairs: &'a [(usize, usize)],
+    /// Cells sorted by pair.
+    pub(super) by_pair: &'a ByPair,
+    /// Outcomes in the cells' own order.
+    pub(super) outcomes: &'a [Outcome],
+    /// λ_i as columns: J × users.
+    pub(super) coefficients: &'a DMatrix<f64>,
+    /// V_p, J × J column-major, pair after pair.
+    pub(super) spread: Vec<f64>,
+    /// M (J × J)
+    pub(super) moment: DMatrix<f64>,
+    /// diag R (r)
+    pub(super) ridge: DVector<f64>,
+}
+
+/// Cells in the order of their pairs.
+#[derive(Debug)]
+pub(super) struct ByPair {
+    /// (cell, user), sorted by pair.
+    entries: Vec<(usize, usize)>,
+    starts: Vec<usize>,
+}
+
+impl ByPair {
+    /// From outcomes sorted by user.
+    pub(super) fn new(outcomes: &[Outcome], user_starts: &[usize], pairs: usize) -> Self {
+        let mut starts = vec![0; pairs + 1];
+        outcomes.iter().for_each(|o| starts[o.pair + 1] += 1);
+        for p in 0..pairs {
+            starts[p + 1] += starts[p];
+        }
+        let mut next = starts.clone();
+        let mut entries = vec![(0, 0); outcomes.len()];
+        for user in 0..user_starts.len() - 1 {
+            for cell in user_starts[user]..user_starts[user + 1] {
+                let at = &mut next[outcomes[cell].pair];
+                entries[*at] = (cell, user);
+                *at += 1;
+            }
+        }
+        Self { entries, starts }
+    }
+
+    /// (cell, user) of every judgment of a pair.
+    pub(super) fn of(&self, pair: usize) -> &[(usize, usize)] {
+        &self.entries[self.starts[pair]..self.starts[pair + 1]]
+    }
+}
+
+/// Pairs per parallel piece.
+const PIECE: usize = 256;
+const MAX_CONJUGATE_STEPS: usize = 60;
+
+impl HeadProblem<'_> {
+    /// Newton steps from `head` until the gradient is `tolerance` of what it is at W̃ = 0-scale, at most `limit`; no
+    /// step raises the objective.
+    pub(super) fn minimize(&self, head: &mut DMatrix<f64>, tolerance: f64, limit: usize) -> SolverReport {
+        let mut features = self.basis.project(head);
+        let mut value = self.value(head, &features);
+        let mut iterations = 0;
+        loop {
+            let (gradient, curvature) = self.derivatives(head, &features);
+            let gradient_norm = gradient.amax();
+            let report =
+                |termination| SolverReport { termination, iterations, gradient_norm, objective: value };
+            if gradient_norm <= tolerance {
+                return report(Termination::Converged);
+            }
+            if iterations == limit {
+                return report(Termination::IterationLimit);
+            }
+            let step = self.newton_step(&gradient, &curvature);
+            let along = self.basis.project(&step);
+            let slope = gradient.dot(&step);
+            let mut t = 1.0;
+            let lower = loop {
+                let moved = &*head + &step * t;
+                let moved_features = &features + &along * t;
+                let lower = self.value(&moved, &moved_features);
+                if lower <= value + 1e-4 * t * slope {
+                    (*head, features) = (moved, moved_features);
+                    break lower;
+                }
+                t *= 0.5;
+                if t < 1e-10 {
+                    return report(Termination::Stalled);
+                }
+            };
+            value = lower;
+            iterations += 1;
+        }
+    }
+
+    /// F from W̃ and its features W̃z (J × texts).
+    fn value(&self, head: &DMatrix<f64>, features: &DMatrix<f64>) -> f64 {
+        let n = head.nrows();
+        let pieces: Vec<f64> = self.map_pieces(|range, delta| {
+            let mut sum = 0.0;
+            for pair in range {
+                self.delta(features, pair, delta);
+                for &(cell, user) in self.by_pair.of(pair) {
+                    let Outcome { preference, weight, .. } = self.outcomes[cell];
+                    sum += weight * binary_cross_entropy(dot(self.lambda(user), delta), preference);
+                }
+                let spread = &self.spread[pair * n * n..][..n * n];
+                sum += 0.5
+                    * spread.chunks_exact(n).zip(&*delta).map(|(row, d)| d * dot(row, delta)).sum::<f64>();
+            }
+            sum
+        });
+        pieces.iter().sum::<f64>() + self.penalty(head)
+    }
+
+    /// ½ tr(M W̃ R W̃ᵀ)
+    pub(super) fn penalty(&self, head: &DMatrix<f64>) -> f64 {
+        0.5 * head.dot(&self.penalty_gradient(head))
+    }
+
+    /// M W̃ R
+    fn penalty_gradient(&self, head: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut gradient = &self.moment * head;
+        gradient.column_iter_mut().zip(self.ridge.iter()).for_each(|(mut column, &ridge)| column *= ridge);
+        gradient
+    }
+
+    /// ∇F (J × r) and the curvature A_p = Σ_c w σ′ λλᵀ + V_p of every pair (J × J each): the Hessian is
+    /// Σ_p A_p ⊗ (z₁ − z₂)(z₁ − z₂)ᵀ + M ⊗ R.
+    fn derivatives(&self, head: &DMatrix<f64>, features: &DMatrix<f64>) -> (DMatrix<f64>, Vec<f64>) {
+        let n = head.nrows();
+        let pieces = self.map_pieces(|range, delta| {
+            let mut slopes = vec![0.0; range.len() * n];
+            let mut curvature = self.spread[range.start * n * n..range.end * n * n].to_vec();
+            for (at, pair) in range.enumerate() {
+                self.delta(features, pair, delta);
+                let slope = &mut slopes[at * n..(at + 1) * n];
+                let block = &mut curvature[at * n * n..(at + 1) * n * n];
+                for (s, row) in slope.iter_mut().zip(block.chunks_exact(n)) {
+                    *s = dot(row, delta);
+                }
+                for &(cell, user) in self.by_pair.of(pair) {
+                    let Outcome { preference, weight, .. } = self.outcomes[cell];
+                    let lambda = self.lambda(user);
+                    let z = dot(lambda, delta);
+                    let (r, c) = (weight * (sigmoid(z) - preference), weight * sigmoid_derivative(z));
+                    for j in 0..n {
+                        slope[j] += r * lambda[j];
+                        let scaled = c * lambda[j];
+                        block[j * n..(j + 1) * n].iter_mut().zip(lambda).for_each(|(b, l)| *b += scaled * l);
+                    }
+                }
+            }
+            (slopes, curvature)
+        });
+        let (mut slopes, mut curvature) = (Vec::new(), Vec::with_capacity(self.spread.len()));
+        for (s, c) in pieces {
+            slopes.extend(s);
+            curvature.extend(c);
+        }
+        (self.gather(&slopes, n) + self.penalty_gradient(head), curvature)
+    }
+
+    /// Hessian times a direction (J × r).
+    fn curvature_product(&self, curvature: &[f64], direction: &DMatrix<f64>) -> DMatrix<f64> {
+        let n = direction.nrows();
+        let features = self.basis.project(direction);
+        let pieces = self.map_pieces(|range, delta| {
+            let mut out = vec![0.0; range.len() * n];
+            for (slope, pair) in out.chunks_exact_mut(n).zip(range) {
+                self.delta(&features, pair, delta);
+                let block = &curvature[pair * n * n..][..n * n];
+                for (s, row) in slope.iter_mut().zip(block.chunks_exact(n)) {
+                    *s = dot(row, delta);
+                }
+            }
+            out
+        });
+        self.gather(&pieces.concat(), n) + self.penalty_gradient(direction)
+    }
+
+    /// −H⁻¹∇F by conjugate gradients, to a residual that shrinks with the gradient (Eisenstat–Walker), preconditioned by
+    /// Ā ⊗ P diag(s) + M ⊗ R with Ā the mean of the A_p: exact if curvature and differences were independent.
+    fn newton_step(&self, gradient: &DMatrix<f64>, curvature: &[f64]) -> DMatrix<f64> {
+        let preconditioner = Preconditioner::new(self, curvature, gradient.nrows());
+        let mut x = DMatrix::zeros(gradient.nrows(), gradient.ncols());
+        let mut residual = -gradient;
+        let mut conditioned = preconditioner.apply(&residual);
+        let mut direction = conditioned.clone();
+        let mut rho = residual.dot(&conditioned);
+        let target = rho * 1e-4;
+        for _ in 0..MAX_CONJUGATE_STEPS {
+            if rho <= target {
+                break;
+            }
+            let product = self.curvature_product(curvature, &direction);
+            let alpha = rho / direction.dot(&product);
+            x += &direction * alpha;
+            residual -= product * alpha;
+            conditioned = preconditioner.apply(&residual);
+            let next = residual.dot(&conditioned);
+            direction = &conditioned + direction * (next / rho);
+            rho = next;
+        }
+        x
+    }
+
+    /// Σ_p s_p (z₁ − z₂)ᵀ for s (J a pair, flat).
+    fn gather(&self, slopes: &[f64], n: usize) -> DMatrix<f64> {
+        let mut texts = DMatrix::zeros(n, self.basis.texts());
+        let flat = texts.as_mut_slice();
+        for (slope, &(first, second)) in slopes.chunks_exact(n).zip(self.pairs) {
+            for (j, s) in slope.iter().enumerate() {
+                flat[first * n + j] += s;
+                flat[second * n + j] -= s;
+            }
+        }
+        self.basis.collect(&texts)
+    }
+
+    fn lambda(&self, user: usize) -> &[f64] {
+        let n = self.coefficients.nrows();
+        &self.coefficients.as_slice()[user * n..(user + 1) * n]
+    }
+
+    fn delta(&self, features: &DMatrix<f64>, pair: usize, delta: &mut [f64]) {
+        let n = delta.len();
+        let (first, second) = self.pairs[pair];
+        let flat = features.as_slice();
+        let (a, b) = (&flat[first * n..][..n], &flat[second * n..][..n]);
+        delta.iter_mut().zip(a.iter().zip(b)).for_each(|(d, (a, b))| *d = a - b);
+    }
+
+    /// `f` of every piece of the pairs, in order; `f` is handed a buffer for δ.
+    fn map_pieces<T: Send>(&self, f: impl Fn(std::ops::Range<usize>, &mut [f64]) -> T + Sync) -> Vec<T> {
+        let n = self.coefficients.nrows();
+        let pairs = self.pairs.len();
+        (0..pairs.div_ceil(PIECE))
+            .into_par_iter()
+            .map(|piece| f(piece * PIECE..((piece + 1) * PIECE).min(pairs), &mut vec![0.0; n]))
+            .collect()
+    }
+}
+
+/// A J × J Cholesky factor for each of the r coordinates.
+struct Preconditioner {
+    factors: Vec<f64>,
+    n: usize,
+}
+
+impl Preconditioner {
+    fn new(problem: &HeadProblem<'_>, curvature: &[f64], n: usize) -> Self {
+        let mut total = vec![0.0; n * n];
+        for block in curvature.chunks_exact(n * n) {
+            total.iter_mut().zip(block).for_each(|(t, b)| *t += b);
+        }
+        let moment = problem.moment.as_slice();
+        let mut factors = Vec::with_capacity(problem.basis.rank() * n * n);
+        for (&s, &ridge) in problem.basis.moments.iter().zip(problem.ridge.iter()) {
+            let mut block: Vec<f64> = total.iter().zip(moment).map(|(t, m)| s * t + ridge * m).collect();
+            let definite = cholesky::factor(&mut block, n);
+            debug_assert!(definite, "M and R are positive definite");
+            factors.extend(block);
+        }
+        Self { factors, n }
+    }
+
+    fn apply(&self, residual: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut result = residual.clone();
+        let columns = result.as_mut_slice().chunks_exact_mut(self.n);
+        columns
+            .zip(self.factors.chunks_exact(self.n * self.n))
+            .for_each(|(x, l)| cholesky::solve(l, self.n, x));
+        result
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}

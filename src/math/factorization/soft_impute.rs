@@ -1,0 +1,154 @@
+//! The start of the factorization: a low-rank completion of the users × pairs matrix (Algorithm 1, line 1).
+
+use nalgebra::DMatrix;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::cells::Outcome;
+use super::head::ByPair;
+
+/// A ≈ U diag(d) Vᵀ with orthonormal U (users × J) and V (pairs × J).
+#[derive(Debug, Clone)]
+pub(super) struct LowRank {
+    pub(super) users: DMatrix<f64>,
+    /// After the threshold; descending.
+    pub(super) values: Vec<f64>,
+    pub(super) pairs: DMatrix<f64>,
+}
+
+/// Observed entries of a matrix, in the order of rows and of columns.
+pub(super) struct Sparse<'a> {
+    /// (column, entry), sorted by row.
+    pub(super) entries: Vec<(usize, f64)>,
+    pub(super) row_starts: &'a [usize],
+    pub(super) by_column: &'a ByPair,
+    pub(super) columns: usize,
+}
+
+/// How far the singular values may still move, relative to the largest, at the end.
+const TOLERANCE: f64 = 1e-7;
+
+impl<'a> Sparse<'a> {
+    /// The entries 2a − 1 ∈ \[−1, 1\] of outcomes sorted by user. No row or column mean is removed.
+    pub(super) fn of_outcomes(
+        outcomes: &[Outcome],
+        user_starts: &'a [usize],
+        by_pair: &'a ByPair,
+        pairs: usize,
+    ) -> Self {
+        let entries = outcomes.iter().map(|o| (o.pair, 2.0 * o.preference - 1.0)).collect();
+        Self { entries, row_starts: user_starts, by_column: by_pair, columns: pairs }
+    }
+
+    fn rows(&self) -> usize {
+        self.row_starts.len() - 1
+    }
+
+    /// The matrix of the same entries with other values.
+    fn with_values(&self, value: impl Fn(usize, usize, f64) -> f64 + Sync) -> Vec<f64> {
+        let rows: Vec<Vec<f64>> = (0..self.rows())
+            .into_par_iter()
+            .map(|row| {
+                let cells = &self.entries[self.row_starts[row]..self.row_starts[row + 1]];
+                cells.iter().map(|&(column, x)| value(row, column, x)).collect()
+            })
+            .collect();
+        rows.concat()
+    }
+
+    /// S Bᵀ for b (J × columns): J × rows.
+    fn times(&self, values: &[f64], b: &DMatrix<f64>) -> DMatrix<f64> {
+        let j = b.nrows();
+        let mut out = DMatrix::zeros(j, self.rows());
+        out.as_mut_slice().par_chunks_mut(j).enumerate().for_each(|(row, sum)| {
+            for cell in self.row_starts[row]..self.row_starts[row + 1] {
+                let column = &b.as_slice()[self.entries[cell].0 * j..][..j];
+                sum.iter_mut().zip(column).for_each(|(s, b)| *s += values[cell] * b);
+            }
+        });
+        out
+    }
+
+    /// Sᵀ Aᵀ for a (J × rows): J × columns.
+    fn transposed_times(&self, values: &[f64], a: &DMatrix<f64>) -> DMatrix<f64> {
+        let j = a.nrows();
+        let mut out = DMatrix::zeros(j, self.columns);
+        out.as_mut_slice().par_chunks_mut(j).enumerate().for_each(|(column, sum)| {
+            for &(cell, row) in self.by_column.of(column) {
+                let row = &a.as_slice()[row * j..][..j];
+                sum.iter_mut().zip(row).for_each(|(s, a)| *s += values[cell] * a);
+            }
+        });
+        out
+    }
+}
+
+/// Soft-impute (Mazumder, Hastie, Tibshirani 2010) of rank at most J, from zero.
+///
+/// Repeats Z ← the rank-J singular value decomposition of P_Ω(X) + P_Ω⊥(Z) with singular values shrunk by τ, whose fixed
+/// points minimise ½‖P_Ω(X − Z)‖² + τ‖Z‖_*. The filled-in matrix equals P_Ω(X − Z) + Z, sparse plus low rank, and is
+/// never formed: each round makes one step of subspace iteration with it, at a cost linear in the observed entries.
+///
+/// τ is `threshold` times the largest singular value of P_Ω(X).
+pub(super) fn soft_impute(x: &Sparse<'_>, rank: usize, threshold: f64, rounds: usize, seed: u64) -> LowRank {
+    let rank = rank.min(x.rows()).min(x.columns).max(1);
+    let observed: Vec<f64> = x.entries.iter().map(|&(_, value)| value).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // Bᵀ and Aᵀ are kept with a row a component: V is pairs (J × pairs) here.
+    let mut v = orthonormal(&DMatrix::from_fn(rank, x.columns, |_, _| rng.random::<f64>() - 0.5));
+    // A few steps on P_Ω(X) alone give τ and the first subspace.
+    let mut largest = 0.0;
+    let mut u = DMatrix::zeros(rank, x.rows());
+    for _ in 0..20 {
+        u = orthonormal(&x.times(&observed, &v));
+        let b = x.transposed_times(&observed, &u);
+        let (left, values) = rotate(&b, &mut u);
+        v = left;
+        largest = values[0];
+    }
+    let tau = threshold * largest;
+    let mut d = vec![0.0; rank];
+    for _ in 0..rounds {
+        let scaled = scale(&u, &d);
+        let residual = x.with_values(|row, column, x| {
+            let (a, b) = (&scaled.as_slice()[row * rank..][..rank], &v.as_slice()[column * rank..][..rank]);
+            x - a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>()
+        });
+        let mut next = orthonormal(&(x.times(&residual, &v) + &scaled));
+        let overlap = &next * scaled.transpose();
+        let b = x.transposed_times(&residual, &next) + overlap * &v;
+        let (left, values) = rotate(&b, &mut next);
+        (u, v) = (next, left);
+        let shrunk: Vec<f64> = values.iter().map(|s| (s - tau).max(0.0)).collect();
+        let change = shrunk.iter().zip(&d).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        d = shrunk;
+        if change <= TOLERANCE * largest {
+            break;
+        }
+    }
+    LowRank { users: u.transpose(), values: d, pairs: v.transpose() }
+}
+
+/// The rows of A replaced by an orthonormal basis of their span (J × n, J ≤ n).
+fn orthonormal(a: &DMatrix<f64>) -> DMatrix<f64> {
+    a.transpose().qr().q().transpose()
+}
+
+/// From B = Vᵀ-side product (J × n) for the basis U: the right factor (J × n, orthonormal rows) and singular values,
+/// descending; turns U's rows to match.
+fn rotate(b: &DMatrix<f64>, u: &mut DMatrix<f64>) -> (DMatrix<f64>, Vec<f64>) {
+    let qr = b.transpose().qr();
+    let (q, r) = (qr.q(), qr.r());
+    // Bᵀ = Q R; R = P diag(s) Tᵀ; hence B = T diag(s) (QP)ᵀ.
+    let svd = r.svd(true, true);
+    let (Some(p), Some(t)) = (svd.u, svd.v_t) else {
+        return (b.clone(), vec![0.0; b.nrows()]);
+    };
+    *u = t * &*u;
+    ((q * p).transpose(), svd.singular_values.iter().copied().collect())
+}
+
+fn scale(u: &DMatrix<f64>, d: &[f64]) -> DMatrix<f64> {
+    DMatrix::from_fn(u.nrows(), u.ncols(), |j, i| u[(j, i)] * d[j])
+}

@@ -1,0 +1,128 @@
+//! Where the alternation begins: the singular vectors of the filled-in matrix, or of the users' gradients.
+
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+
+use super::Start;
+use super::classic::fit_shared;
+use super::maximize::{Likelihood, State};
+use super::soft_impute::{Sparse, soft_impute};
+use crate::math::logistic::sigmoid;
+
+/// Below this share of pairs with two raters, the matrix of users × pairs says nothing about who agrees with whom.
+const LEAST_OVERLAP: f64 = 0.2;
+const ROUNDS: usize = 200;
+
+/// A start for J base functions, with the singular values it was cut from.
+pub(super) struct Started {
+    pub(super) state: State,
+    pub(super) spectrum: Vec<f64>,
+    pub(super) start: Start,
+}
+
+pub(super) fn kind(overlap: f64) -> Start {
+    if overlap < LEAST_OVERLAP { Start::UserGradients } else { Start::SoftImpute }
+}
+
+impl Likelihood<'_> {
+    /// The start of a kind.
+    ///
+    /// Soft-impute: V√d are the pairs' factors (logits are twice the entries 2a − 1, to first order); the head meets
+    /// them by ridge regression, W̃ = Σ_p v_p (z₁ − z₂)ᵀ (P diag(s) + α I)⁻¹ (Algorithm 1, line 2).
+    ///
+    /// User gradients: with w the shared reward, g_i = Σ_s w_s (a − p)(z₁ − z₂) points to where user i differs from it,
+    /// and the heads are w and the first J − 1 right singular vectors of the g_i, each coordinate scaled by how well it
+    /// is known.
+    pub(super) fn start(&self, kind: Start, j: usize, alpha: f64, threshold: f64, seed: u64) -> Started {
+        let (head, spectrum) = match kind {
+            Start::SoftImpute => self.imputed_head(j, alpha, threshold, seed),
+            Start::UserGradients => self.gradient_head(j, alpha),
+        };
+        let users = self.user_starts.len() - 1;
+        let state = State {
+            mean: DVector::zeros(head.nrows()),
+            coefficients: DMatrix::zeros(head.nrows(), users),
+            head: self.unit_scale(head),
+        };
+        Started { state, spectrum, start: kind }
+    }
+
+    fn imputed_head(&self, j: usize, alpha: f64, threshold: f64, seed: u64) -> (DMatrix<f64>, Vec<f64>) {
+        let sparse = Sparse::of_outcomes(&self.outcomes, self.user_starts, self.by_pair, self.pairs.len());
+        let filled = soft_impute(&sparse, j, threshold, ROUNDS, seed);
+        let mut texts = DMatrix::zeros(filled.values.len(), self.basis.texts());
+        for (p, &(first, second)) in self.pairs.iter().enumerate() {
+            for (k, value) in filled.values.iter().enumerate() {
+                let v = filled.pairs[(p, k)] * (2.0 * value).sqrt();
+                texts[(k, first)] += v;
+                texts[(k, second)] -= v;
+            }
+        }
+        let mut head = self.basis.collect(&texts);
+        let pairs = self.pairs.len() as f64;
+        for (mut column, s) in head.column_iter_mut().zip(self.basis.moments.iter()) {
+            column /= pairs * s + alpha;
+        }
+        (head, filled.values)
+    }
+
+    fn gradient_head(&self, j: usize, alpha: f64) -> (DMatrix<f64>, Vec<f64>) {
+        let users = self.user_starts.len() - 1;
+        let (shared, _) = fit_shared(self, alpha);
+        let reward = self.basis.project(&shared);
+        let gradients: Vec<DVector<f64>> = (0..users)
+            .into_par_iter()
+            .map(|user| {
+                let mut texts = DMatrix::zeros(1, self.basis.texts());
+                for o in &self.outcomes[self.user_starts[user]..self.user_starts[user + 1]] {
+                    let (first, second) = self.pairs[o.pair];
+                    let r = o.weight * (o.preference - sigmoid(reward[first] - reward[second]));
+                    texts[first] += r;
+                    texts[second] -= r;
+                }
+                self.basis.collect(&texts).transpose().column(0).into_owned()
+            })
+            .collect();
+        // Fisher information about coordinate k, all users together, is about N s_k / 4.
+        let total: f64 = self.outcomes.iter().map(|o| o.weight).sum();
+        let scale: Vec<f64> = self.basis.moments.iter().map(|s| (0.25 * total * s + alpha).sqrt()).collect();
+        let matrix = DMatrix::from_fn(users, self.basis.rank(), |i, k| gradients[i][k] / scale[k]);
+        // Users are few beside coordinates or the other way round; the smaller Gram matrix gives the same vectors.
+        let (vectors, spectrum) = right_singular_vectors(&matrix, j.saturating_sub(1));
+        let mut head = DMatrix::zeros(vectors.nrows() + 1, self.basis.rank());
+        head.row_mut(0).copy_from(&shared.row(0));
+        for k in 0..vectors.nrows() {
+            for (c, scale) in scale.iter().enumerate() {
+                head[(k + 1, c)] = vectors[(k, c)] / scale;
+            }
+        }
+        (head, spectrum)
+    }
+
+    /// Rows scaled so that each base function's differences have second moment 1; rows of zeros stay.
+    fn unit_scale(&self, mut head: DMatrix<f64>) -> DMatrix<f64> {
+        for mut row in head.row_iter_mut() {
+            let moment: f64 = row.iter().zip(self.basis.moments.iter()).map(|(w, s)| w * w * s).sum();
+            if moment > 0.0 {
+                row /= moment.sqrt();
+            }
+        }
+        head
+    }
+}
+
+/// The first k right singular vectors as rows, with all singular values, descending.
+fn right_singular_vectors(matrix: &DMatrix<f64>, k: usize) -> (DMatrix<f64>, Vec<f64>) {
+    let gram = matrix * matrix.transpose();
+    let eigen = gram.symmetric_eigen();
+    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    let spectrum: Vec<f64> = order.iter().map(|&i| eigen.eigenvalues[i].max(0.0).sqrt()).collect();
+    let kept = k.min(spectrum.iter().filter(|&&s| s > 1e-9 * spectrum[0]).count());
+    let mut vectors = DMatrix::zeros(kept, matrix.ncols());
+    for row in 0..kept {
+        let direction = eigen.eigenvectors.column(order[row]).transpose() * matrix / spectrum[row];
+        vectors.row_mut(row).copy_from(&direction);
+    }
+    (vectors, spectrum)
+}

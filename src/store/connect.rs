@@ -184,3 +184,43 @@ impl std::fmt::Debug for ErasureKey {
         f.write_str("ErasureKey(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an acknowledged answer rests on: <https://sqlite.org/pragma.html#pragma_synchronous>.
+    #[tokio::test]
+    async fn sqlite_connections_wait_for_the_disk_and_check_references() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pref.db");
+        let config = StoreConfig::new(Database::Sqlite(path.clone()));
+        let (writer, readers) = open_sqlite(&path, &config).await.unwrap();
+        let pragma = async |pool: &SqlitePool, name: &'static str| {
+            sqlx::query_scalar::<_, i64>(name).fetch_one(pool).await.unwrap()
+        };
+        let full = 2;
+        assert_eq!(pragma(&writer, "PRAGMA synchronous").await, full);
+        assert_eq!(pragma(&writer, "PRAGMA foreign_keys").await, 1);
+        assert_eq!(pragma(&writer, "PRAGMA secure_delete").await, 1);
+        assert_eq!(pragma(&writer, "PRAGMA query_only").await, 0);
+        assert_eq!(pragma(&readers, "PRAGMA query_only").await, 1);
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&writer).await.unwrap();
+        assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn an_erasure_key_tells_tenants_and_users_apart_and_is_not_printed() {
+        let key = ErasureKey([7; 32]);
+        let hash = |tenant: &str, user: &str| {
+            key.hash(&TenantId::parse(tenant).unwrap(), &UserId::parse(user).unwrap())
+        };
+        assert_eq!(hash("ab", "c"), hash("ab", "c"));
+        assert_ne!(hash("ab", "c"), hash("a", "bc"));
+        assert_ne!(
+            hash("ab", "c"),
+            ErasureKey([8; 32]).hash(&TenantId::parse("ab").unwrap(), &UserId::parse("c").unwrap())
+        );
+        assert_eq!(format!("{key:?}"), "ErasureKey(..)");
+    }
+}

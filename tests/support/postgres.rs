@@ -1,0 +1,65 @@
+//! A Postgres database of its own for a test.
+//!
+//! `PREF_TEST_DATABASE_URL` names a database of a cluster in which the tests may make others (`make test` starts such
+//! a cluster and stops it afterwards). Without it the tests on Postgres are skipped with one line, except in CI, where
+//! its absence is a failure.
+
+use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use std::str::FromStr;
+
+/// An empty database, dropped with this value.
+pub struct TestDatabase {
+    admin: PgConnectOptions,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Makes a database; nothing, with a line about it, where there is no cluster to make it in.
+    pub async fn create(test: &str) -> Option<Self> {
+        let Ok(url) = std::env::var("PREF_TEST_DATABASE_URL") else {
+            assert!(std::env::var_os("CI").is_none(), "PREF_TEST_DATABASE_URL must be set in CI");
+            println!("skipped: {test} on Postgres: PREF_TEST_DATABASE_URL is not set");
+            return None;
+        };
+        let admin = PgConnectOptions::from_str(&url).expect("PREF_TEST_DATABASE_URL is a Postgres URL");
+        let name = format!("pref_test_{}", uuid::Uuid::new_v4().simple());
+        let mut connection = admin.connect().await.expect("the cluster of PREF_TEST_DATABASE_URL answers");
+        run(&mut connection, format!("CREATE DATABASE {name}")).await;
+        connection.close().await.expect("the connection closes");
+        Some(Self { admin, name })
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> SecretString {
+        self.options().to_url_lossy().to_string().into()
+    }
+
+    /// For looking into it beside the store.
+    pub fn options(&self) -> PgConnectOptions {
+        self.admin.clone().database(&self.name)
+    }
+}
+
+impl Drop for TestDatabase {
+    /// On a thread of its own, since a test's runtime may be gone by now.
+    fn drop(&mut self) {
+        let (admin, name) = (self.admin.clone(), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime starts").block_on(async {
+                let mut connection = admin.connect().await.expect("the cluster still answers");
+                run(&mut connection, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+            });
+        });
+        if dropped.join().is_err() && !std::thread::panicking() {
+            panic!("the database {} could not be dropped", self.name);
+        }
+    }
+}
+
+async fn run(connection: &mut PgConnection, sql: String) {
+    // Names cannot be parameters; this one was made above.
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await.expect("databases can be made and dropped");
+}

@@ -13,6 +13,8 @@ mod health;
 mod migrate;
 mod score;
 mod serve;
+mod split;
+mod synth;
 mod texts;
 mod train;
 
@@ -52,6 +54,8 @@ enum Command {
     Migrate(migrate::Args),
     Score(score::Args),
     Serve(Box<serve::Args>),
+    Split(split::Args),
+    Synth(synth::Args),
     Train(train::Args),
 }
 
@@ -68,6 +72,8 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(args, &global),
         Command::Score(args) => score::run(args, &global),
         Command::Serve(args) => serve::run(*args, &global),
+        Command::Split(args) => split::run(args, &global),
+        Command::Synth(args) => synth::run(args, &global),
         Command::Train(args) => train::run(args, &global),
     };
     match result {

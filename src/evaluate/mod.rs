@@ -2,6 +2,8 @@
 //!
 //! `evaluate` never sees a database or a socket.
 
+pub mod attributes;
+
 mod error;
 mod method;
 mod protocol;

@@ -13,9 +13,9 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("evaluate", &["domain", "math", "model", "generate", "train"]),
     ("store", &["domain"]),
     ("engine", &["domain", "math", "model", "generate", "train", "evaluate", "store"]),
-    ("config", &["domain"]),
+    ("config", &["domain", "model", "store", "engine", "service", "telemetry"]),
     ("telemetry", &[]),
-    ("service", &["domain", "engine", "config"]),
+    ("service", &["domain", "engine"]),
     (
         "cli",
         &[
@@ -102,7 +102,7 @@ fn every_room_says_what_it_leaves_to_others() {
         let header: String =
             source.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join(" ");
         assert!(
-            ["never", "no ", "nothing", "alone"].iter().any(|word| header.contains(word)),
+            ["never", "no ", "nothing", "alone"].iter().any(|word| header.to_lowercase().contains(word)),
             "{room}: say in its header what is deliberately absent"
         );
     }
@@ -128,7 +128,9 @@ fn every_package_of_the_foundation_is_used() {
         .iter()
         .flat_map(|file| tokens(&std::fs::read_to_string(source_root().join(file)).unwrap()))
         .collect();
-    let unused: Vec<_> = PACKAGES.iter().filter(|package| !used.contains(**package)).collect();
+    // The messages that `include_proto!` brings in are prost's.
+    let is_used = |package: &str| used.contains(package) || (package == "prost" && used.contains("include_proto"));
+    let unused: Vec<_> = PACKAGES.iter().filter(|package| !is_used(package)).collect();
     assert!(unused.is_empty(), "in Cargo.toml, not in src: {unused:?}");
 }
 

@@ -7,6 +7,7 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::Global;
+use super::in_words::styles;
 use crate::service::proto;
 use proto::generate_response::Event;
 use proto::next_query_request::Source;
@@ -68,7 +69,14 @@ async fn ask(args: Args) -> anyhow::Result<()> {
         Some(profile) => profile,
         None => session.profile().await?,
     };
-    print!("\n{}", in_words(&profile, &super::client::labels(&channel, &profile.model_version).await?));
+    let labels = super::client::labels(&channel, &profile.model_version).await?;
+    println!(
+        "\n{} after {} answers, {:.0} % of the uncertainty left:",
+        profile.user_id,
+        profile.answers,
+        100.0 * profile.remaining_uncertainty
+    );
+    print!("{}", styles(&profile.coefficients, &profile.standard_errors, &labels));
     let prompt = match args.prompt {
         Some(prompt) => Some(prompt),
         None => session.question().await?.map(|query| query.prompt),
@@ -166,38 +174,6 @@ fn read_outcome(input: &mut impl BufRead) -> anyhow::Result<Option<Outcome>> {
     }
 }
 
-/// The profile as a person would say it: which styles, and how sure, the surest first.
-///
-/// How sure: the posterior probability that the coefficient has the sign that it seems to have, Φ(|λ_j| / s_j).
-pub(super) fn in_words(profile: &UserProfile, labels: &[String]) -> String {
-    let mut lines: Vec<(f64, String)> = profile
-        .coefficients
-        .iter()
-        .zip(&profile.standard_errors)
-        .zip(labels)
-        .filter(|(_, label)| !label.is_empty())
-        .map(|((&lambda, &error), label)| {
-            let sure = 0.5 * libm::erfc(-lambda.abs() / error / std::f64::consts::SQRT_2);
-            let verb = if lambda > 0.0 { "likes" } else { "prefers less of" };
-            (sure, format!("  {verb} {label} ({:.0} % sure)\n", 100.0 * sure))
-        })
-        .collect();
-    lines.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let mut text = format!(
-        "{} after {} answers ({:.0} % of the uncertainty is left):\n",
-        profile.user_id,
-        profile.answers,
-        100.0 * profile.remaining_uncertainty
-    );
-    for (_, line) in lines.iter().filter(|(sure, _)| *sure >= 0.75) {
-        text.push_str(line);
-    }
-    if lines.iter().all(|(sure, _)| *sure < 0.75) {
-        text.push_str("  nothing yet that is more than a guess\n");
-    }
-    text
-}
-
 fn indented(response: &str) -> String {
     if response.is_empty() { "(nothing)".to_owned() } else { response.replace('\n', "\n     ") }
 }
@@ -211,23 +187,5 @@ mod tests {
         assert_eq!(read_outcome(&mut "x\n B \n".as_bytes()).unwrap(), Some(Outcome::Second));
         assert_eq!(read_outcome(&mut "q\na\n".as_bytes()).unwrap(), None);
         assert_eq!(read_outcome(&mut "".as_bytes()).unwrap(), None);
-    }
-
-    #[test]
-    fn a_profile_names_the_surest_styles_first_and_leaves_guesses_out() {
-        let profile = UserProfile {
-            user_id: "ada".into(),
-            coefficients: vec![0.1, -2.0, 1.0],
-            standard_errors: vec![1.0, 0.5, 1.0],
-            answers: 10,
-            remaining_uncertainty: 0.4,
-            ..Default::default()
-        };
-        let words = in_words(&profile, &["jokes".into(), "long answers".into(), "questions".into()]);
-        assert_eq!(
-            words,
-            "ada after 10 answers (40 % of the uncertainty is left):\n  \
-             prefers less of long answers (100 % sure)\n  likes questions (84 % sure)\n"
-        );
     }
 }

@@ -10,7 +10,9 @@ mod describe;
 mod embed;
 mod evaluate;
 mod health;
+mod in_words;
 mod migrate;
+mod quickstart;
 mod score;
 mod serve;
 mod split;
@@ -52,6 +54,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Health(health::Args),
     Migrate(migrate::Args),
+    Quickstart(quickstart::Args),
     Score(score::Args),
     Serve(Box<serve::Args>),
     Split(split::Args),
@@ -70,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args, &global),
         Command::Health(args) => health::run(args, &global),
         Command::Migrate(args) => migrate::run(args, &global),
+        Command::Quickstart(args) => quickstart::run(args, &global),
         Command::Score(args) => score::run(args, &global),
         Command::Serve(args) => serve::run(*args, &global),
         Command::Split(args) => split::run(args, &global),

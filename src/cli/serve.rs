@@ -23,21 +23,29 @@ pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     telemetry::init(&args.settings.log.log, args.settings.log.log_format)?;
     make_data_dir(&global.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(start(config));
     // Connections that outlived the drain, and blocking work that nobody waits for any more.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn start(config: Config) -> anyhow::Result<()> {
     let store = Store::connect(&config.store).await.context("cannot open the database")?;
     let engine = Engine::new(store, config.engine.clone());
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; is another server running there?", config.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
+    serve(bind(&config).await?, engine, &config).await
+}
 
-    let loading = load_model(&engine, &config);
+/// Takes the address that the settings name.
+pub(super) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; is another server running there?", config.listen))
+}
+
+/// Serves until the process is asked to stop; the model is loaded meanwhile.
+pub(super) async fn serve(listener: TcpListener, engine: Engine, config: &Config) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let loading = load_model(&engine, config);
     let serving = service::serve(listener, stop_signal(), engine.clone(), &config.service);
     let (mut loading, mut serving) = (std::pin::pin!(loading), std::pin::pin!(serving));
     let served = tokio::select! {
@@ -65,7 +73,7 @@ async fn load_model(engine: &Engine, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
+pub(super) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the data directory {}", dir.display()))
 }
 

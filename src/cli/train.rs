@@ -119,7 +119,7 @@ fn plus_minus(standard_error: Option<f64>) -> String {
 
 /// One bar for each stage on a terminal, one line for each elsewhere; both on standard error.
 #[derive(Default)]
-struct Bars {
+pub(super) struct Bars {
     current: Option<(Stage, ProgressBar, Instant)>,
 }
 

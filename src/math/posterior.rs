@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use nalgebra::{DMatrix, DVector};
 
 use super::error::{MathError, finite};
@@ -86,13 +88,8 @@ impl Posterior {
 
     /// As [`Posterior::fit`] for numbers known to be valid: δ as rows of a flat matrix, outcomes as (a, w), from a
     /// start of the caller's, which changes the way but not the end.
-    pub(super) fn fit_rows(
-        deltas: Vec<f64>,
-        outcomes: Vec<(f64, f64)>,
-        prior: &Prior,
-        start: &[f64],
-    ) -> Self {
-        Objective { prior, deltas, outcomes, lapse: 0.0 }.minimize(start)
+    pub(super) fn fit_rows(deltas: &[f64], outcomes: &[(f64, f64)], prior: &Prior, start: &[f64]) -> Self {
+        Objective { prior, deltas: deltas.into(), outcomes: outcomes.into(), lapse: 0.0 }.minimize(start)
     }
 
     /// The posterior of a user without answers: λ̂ = μ, H = P.
@@ -199,8 +196,8 @@ impl Posterior {
 /// f(λ) = Σ_s w_s ℓ(λᵀδ_s, a_s) + ½ (λ − μ)ᵀP(λ − μ), with δ_s the rows of a flat matrix.
 struct Objective<'a> {
     prior: &'a Prior,
-    deltas: Vec<f64>,
-    outcomes: Vec<(f64, f64)>,
+    deltas: Cow<'a, [f64]>,
+    outcomes: Cow<'a, [(f64, f64)]>,
     lapse: f64,
 }
 
@@ -242,7 +239,7 @@ impl<'a> Objective<'a> {
             deltas.extend_from_slice(delta.as_slice());
             outcomes.push((*preference, *weight));
         }
-        Ok(Self { prior, deltas, outcomes, lapse })
+        Ok(Self { prior, deltas: deltas.into(), outcomes: outcomes.into(), lapse })
     }
 
     fn minimize(&self, start: &[f64]) -> Posterior {
@@ -344,7 +341,7 @@ impl<'a> Objective<'a> {
     }
 
     fn value(&self, lambda: &[f64], z: &[f64]) -> f64 {
-        let likelihood: f64 = z.iter().zip(&self.outcomes).map(|(&z, &(a, w))| w * self.loss(z, a)).sum();
+        let likelihood: f64 = z.iter().zip(&*self.outcomes).map(|(&z, &(a, w))| w * self.loss(z, a)).sum();
         let deviation: Vec<f64> = lambda.iter().zip(self.prior.mean().iter()).map(|(l, m)| l - m).collect();
         let rows = self.prior.precision().as_slice().chunks_exact(lambda.len());
         likelihood + 0.5 * rows.zip(&deviation).map(|(row, d)| d * dot(row, &deviation)).sum::<f64>()
@@ -386,7 +383,7 @@ impl<'a> Objective<'a> {
                 .map(|(p, (l, m))| p * (l - m))
                 .sum();
         }
-        for ((row, &z), &(a, w)) in self.deltas.chunks_exact(n).zip(z).zip(&self.outcomes) {
+        for ((row, &z), &(a, w)) in self.deltas.chunks_exact(n).zip(z).zip(&*self.outcomes) {
             let (slope, information) = self.slopes(z, a);
             for i in 0..n {
                 gradient[i] += w * slope * row[i];
@@ -408,7 +405,7 @@ impl<'a> Objective<'a> {
         let likelihood: f64 = z
             .iter()
             .zip(slope)
-            .zip(&self.outcomes)
+            .zip(&*self.outcomes)
             .map(|((&z, s), &(a, w))| w * self.slopes(z, a).0 * s)
             .sum();
         let deviation: Vec<f64> = lambda.iter().zip(self.prior.mean().iter()).map(|(l, m)| l - m).collect();

@@ -70,6 +70,11 @@ impl Basis {
     pub(super) fn unfold(&self, head: &DMatrix<f64>) -> DMatrix<f64> {
         head * &self.fold
     }
+
+    /// w (d) of a single w̃ (1 × r).
+    pub(super) fn unfold_one(&self, head: &DMatrix<f64>) -> DVector<f64> {
+        self.unfold(head).row(0).transpose()
+    }
 }
 
 /// E[(h₁ − h₂)(h₁ − h₂)ᵀ] over pairs: d × d.

@@ -8,8 +8,9 @@ use crate::math::SolverReport;
 
 const NEWTON_STEPS: usize = 30;
 
-/// w̃ (1 × r) of the shared reward by regularised logistic regression: the head of a population in which λ = 1.
-pub(super) fn fit_shared(likelihood: &Likelihood<'_>, ridge: f64) -> (DMatrix<f64>, SolverReport) {
+/// w̃ (1 × r) of the shared reward by regularised logistic regression, from a start of the caller's: the head of a
+/// population in which λ = 1.
+pub(super) fn fit_shared(likelihood: &Likelihood<'_>, ridge: f64, head: &mut DMatrix<f64>) -> SolverReport {
     let users = likelihood.user_starts.len() - 1;
     let problem = HeadProblem {
         basis: likelihood.basis,
@@ -21,7 +22,5 @@ pub(super) fn fit_shared(likelihood: &Likelihood<'_>, ridge: f64) -> (DMatrix<f6
         moment: DMatrix::identity(1, 1),
         ridge: likelihood.basis.moments.map(|_| ridge),
     };
-    let mut head = DMatrix::zeros(1, likelihood.basis.rank());
-    let report = problem.minimize(&mut head, 1e-6, NEWTON_STEPS);
-    (head, report)
+    problem.minimize(head, NEWTON_STEPS)
 }

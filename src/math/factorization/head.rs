@@ -70,11 +70,14 @@ impl ByPair {
 /// Pairs per parallel piece.
 const PIECE: usize = 256;
 const MAX_CONJUGATE_STEPS: usize = 60;
+/// A mean gradient a judgment of this size moves predictions by as little.
+const GRADIENT_TOLERANCE: f64 = 1e-8;
 
 impl HeadProblem<'_> {
-    /// Newton steps from `head` until the gradient is `tolerance` of what it is at W̃ = 0-scale, at most `limit`; no
-    /// step raises the objective.
-    pub(super) fn minimize(&self, head: &mut DMatrix<f64>, tolerance: f64, limit: usize) -> SolverReport {
+    /// Newton steps from `head` until the gradient vanishes beside the number of judgments, at most `limit`; no step
+    /// raises the objective.
+    pub(super) fn minimize(&self, head: &mut DMatrix<f64>, limit: usize) -> SolverReport {
+        let tolerance = GRADIENT_TOLERANCE * self.outcomes.iter().map(|o| o.weight).sum::<f64>();
         let mut features = self.basis.project(head);
         let mut value = self.value(head, &features);
         let mut iterations = 0;
@@ -128,19 +131,12 @@ impl HeadProblem<'_> {
             }
             sum
         });
-        pieces.iter().sum::<f64>() + self.penalty(head)
-    }
-
-    /// ½ tr(M W̃ R W̃ᵀ)
-    pub(super) fn penalty(&self, head: &DMatrix<f64>) -> f64 {
-        0.5 * head.dot(&self.penalty_gradient(head))
+        pieces.iter().sum::<f64>() + penalty(&self.moment, head, &self.ridge)
     }
 
     /// M W̃ R
     fn penalty_gradient(&self, head: &DMatrix<f64>) -> DMatrix<f64> {
-        let mut gradient = &self.moment * head;
-        gradient.column_iter_mut().zip(self.ridge.iter()).for_each(|(mut column, &ridge)| column *= ridge);
-        gradient
+        &self.moment * scale_columns(head, &self.ridge)
     }
 
     /// ∇F (J × r) and the curvature A_p = Σ_c w σ′ λλᵀ + V_p of every pair (J × J each): the Hessian is
@@ -291,6 +287,18 @@ impl Preconditioner {
             .for_each(|(x, l)| cholesky::solve(l, self.n, x));
         result
     }
+}
+
+/// ½ tr(M W̃ R W̃ᵀ) for R = diag(ridge).
+pub(super) fn penalty(moment: &DMatrix<f64>, head: &DMatrix<f64>, ridge: &DVector<f64>) -> f64 {
+    0.5 * head.dot(&(moment * scale_columns(head, ridge)))
+}
+
+/// W̃ R for R = diag(ridge).
+pub(super) fn scale_columns(head: &DMatrix<f64>, ridge: &DVector<f64>) -> DMatrix<f64> {
+    let mut scaled = head.clone();
+    scaled.column_iter_mut().zip(ridge.iter()).for_each(|(mut column, &ridge)| column *= ridge);
+    scaled
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -4,7 +4,7 @@ use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use super::cells::Outcome;
-use super::head::{ByPair, HeadProblem};
+use super::head::{ByPair, HeadProblem, penalty, scale_columns};
 use super::observer::{Observer, Progress, Stage};
 use super::population::{Rows, fit_all, update};
 use super::{Basis, Hyperparameters};
@@ -22,6 +22,9 @@ pub(super) struct State {
     pub(super) coefficients: DMatrix<f64>,
 }
 
+/// Newton steps on W̃ in a round: λ̂ and C have moved by the next, so that more would be wasted.
+const NEWTON_STEPS: usize = 1;
+
 /// The data of one fit.
 pub(super) struct Likelihood<'a> {
     pub(super) basis: &'a Basis,
@@ -35,11 +38,11 @@ pub(super) struct Likelihood<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) rounds: usize,
-    /// Relative change of the objective.
+    /// Relative fall of the objective.
     pub(super) tolerance: f64,
+    /// Rounds that set Σ freely and take it into W̃: long steps, for a start whose scale is arbitrary.
+    pub(super) expansions: usize,
 }
-
-pub(super) static VARIANCE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl Likelihood<'_> {
     /// Each user's comparisons under a head.
@@ -64,9 +67,14 @@ impl Likelihood<'_> {
 
     /// Alternates from `state` until the objective settles.
     ///
-    /// The objective is −log of the approximate marginal likelihood with the penalty on W,
-    /// Σ_i [f_i(λ̂_i) + ½ log|H_i|] + ½ tr(M W̃ R W̃ᵀ), in the basis in which Σ = I: any other Σ = LLᵀ is that one with
-    /// W̃ ← LᵀW̃, so that the scale of Λ and W is fixed by their penalties and cannot run away.
+    /// Minimises −log of the approximate marginal likelihood with the penalty on W,
+    /// Σ_i \[f_i(λ̂_i) + ½ log|H_i|\] + ½ tr(M W̃ R W̃ᵀ), M = I + μμᵀ, by EM with the Laplace approximation. E: λ̂_i and H_i
+    /// by Newton under N(μ, I). M: μ, then W̃ by a Newton step on the expected loss ([`HeadProblem`]), neither of which
+    /// can raise it. Σ = I loses nothing: another Σ = LLᵀ is this one with W̃ ← LᵀW̃, λ ← L⁻¹λ. So the scale of Λ against
+    /// W is settled by the objective and cannot run away; M makes the penalty that on the logits' second moment over
+    /// users, the same in every basis.
+    ///
+    /// A round after which the objective is higher, which only the Laplace approximation can bring about, is undone.
     pub(super) fn maximize(
         &self,
         state: &mut State,
@@ -76,62 +84,51 @@ impl Likelihood<'_> {
     ) -> Result<SolverReport, MathError> {
         let j = state.head.nrows();
         let ridge = self.basis.moments.map(|s| hyperparameters.gamma * s + hyperparameters.alpha);
+        let mut previous = state.clone();
         let mut last = f64::INFINITY;
         let mut gradient_norm = f64::INFINITY;
-        for round in 0.. {
+        let mut round = 0;
+        loop {
             let prior = Prior::new(state.mean.clone(), DMatrix::identity(j, j))?;
             let rows = self.rows(&state.head);
-            let posteriors: Vec<Posterior> = rows
-                .par_iter()
-                .enumerate()
-                .map(|(i, rows)| {
-                    let start = state.coefficients.column(i).into_owned();
-                    Posterior::fit_rows(rows.deltas.clone(), rows.outcomes.clone(), &prior, start.as_slice())
-                })
-                .collect();
+            let posteriors = fit_all(&rows, &prior, &state.coefficients);
             posteriors
                 .iter()
                 .enumerate()
                 .for_each(|(i, p)| state.coefficients.set_column(i, p.coefficients()));
-            let moment = |mean: &DVector<f64>| DMatrix::identity(j, j) + mean * mean.transpose();
-            let penalty = weighted_penalty(&moment(&state.mean), &state.head, &ridge);
-            let objective =
-                posteriors.iter().map(|p| p.report().objective + 0.5 * p.log_determinant()).sum::<f64>()
-                    + penalty;
-            observer.progress(Progress {
-                stage: Stage::Fit,
-                step: round + 1,
-                of: limits.rounds,
-                objective: Some(objective),
-            });
+            let marginal: f64 =
+                posteriors.iter().map(|p| p.report().objective + 0.5 * p.log_determinant()).sum();
+            let objective = marginal + penalty(&second_moment(&state.mean), &state.head, &ridge);
+            let of = limits.rounds;
+            observer.progress(Progress { stage: Stage::Fit, step: round, of, objective: Some(objective) });
+            let settled = round > limits.expansions;
+            if settled && objective > last {
+                *state = previous;
+                let termination = Termination::Converged;
+                return Ok(SolverReport {
+                    termination,
+                    iterations: round - 1,
+                    gradient_norm,
+                    objective: last,
+                });
+            }
             let report =
                 |termination| SolverReport { termination, iterations: round, gradient_norm, objective };
-            if (last - objective).abs() <= limits.tolerance * objective.abs() {
+            if settled && last - objective <= limits.tolerance * objective.abs() {
                 return Ok(report(Termination::Converged));
             }
             if round == limits.rounds {
                 return Ok(report(Termination::IterationLimit));
             }
+            previous.clone_from(state);
             last = objective;
 
-            // μ and Σ, and the basis in which Σ is the identity again.
-            let population = update(&posteriors, &rows, 0.0)?;
-            let l = population
-                .covariance()
-                .clone()
-                .cholesky()
-                .ok_or(MathError::NotPositiveDefinite { what: "Σ" })?
-                .l();
-            let inverse = l.clone().try_inverse().ok_or(MathError::NotPositiveDefinite { what: "Σ" })?;
-            state.head = l.transpose() * &state.head;
-            state.mean = &inverse * population.mean();
-            state.coefficients = &inverse * &state.coefficients;
-            let mode = VARIANCE.load(std::sync::atomic::Ordering::Relaxed);
-            let covariances: Vec<DMatrix<f64>> = posteriors
-                .iter()
-                .map(|p| &inverse * p.covariance() * inverse.transpose() * mode as f64)
-                .collect();
-
+            let mut covariances: Vec<DMatrix<f64>> = posteriors.iter().map(Posterior::covariance).collect();
+            if round < limits.expansions {
+                expand(state, &mut covariances, &update(&posteriors, &rows, 0.0)?)?;
+            } else {
+                state.mean = self.penalized_mean(state, &rows, &ridge)?;
+            }
             let head_problem = HeadProblem {
                 basis: self.basis,
                 pairs: self.pairs,
@@ -139,12 +136,31 @@ impl Likelihood<'_> {
                 outcomes: &self.outcomes,
                 coefficients: &state.coefficients,
                 spread: self.spread(&state.head, &state.coefficients, &covariances),
-                moment: moment(&state.mean),
+                moment: second_moment(&state.mean),
                 ridge: ridge.clone(),
             };
-            gradient_norm = head_problem.minimize(&mut state.head, 1e-6, 2).gradient_norm;
+            gradient_norm = head_problem.minimize(&mut state.head, NEWTON_STEPS).gradient_norm;
+            round += 1;
         }
-        unreachable!("the round limit ends the loop")
+    }
+
+    /// μ = (n I + W̃ R W̃ᵀ)⁻¹ Σ_i λ̂_i, over users with judgments.
+    fn penalized_mean(
+        &self,
+        state: &State,
+        rows: &[Rows],
+        ridge: &DVector<f64>,
+    ) -> Result<DVector<f64>, MathError> {
+        let j = state.head.nrows();
+        let mut total = DVector::zeros(j);
+        let mut n = 0.0;
+        for (i, _) in rows.iter().enumerate().filter(|(_, rows)| !rows.outcomes.is_empty()) {
+            total += state.coefficients.column(i);
+            n += 1.0;
+        }
+        let system = DMatrix::identity(j, j) * n + scale_columns(&state.head, ridge) * state.head.transpose();
+        let factor = system.cholesky().ok_or(MathError::NotPositiveDefinite { what: "the penalty on μ" })?;
+        Ok(factor.solve(&total))
     }
 
     /// V_p = Σ_c w σ′(λ̂ᵀδ) C_i of every pair.
@@ -170,12 +186,19 @@ impl Likelihood<'_> {
     }
 }
 
-/// ½ tr(M W̃ R W̃ᵀ)
-fn weighted_penalty(moment: &DMatrix<f64>, head: &DMatrix<f64>, ridge: &DVector<f64>) -> f64 {
-    let mut weighted = moment * head;
-    weighted.column_iter_mut().zip(ridge.iter()).for_each(|(mut column, &ridge)| column *= ridge);
-    0.5 * head.dot(&weighted)
+/// M = E[λλᵀ] = I + μμᵀ
+fn second_moment(mean: &DVector<f64>) -> DMatrix<f64> {
+    DMatrix::identity(mean.len(), mean.len()) + mean * mean.transpose()
 }
 
-#[expect(unused_imports, reason = "experiment")]
-use fit_all as _;
+/// The basis in which the population found has Σ = I: W̃ ← LᵀW̃, λ ← L⁻¹λ, C ← L⁻¹CL⁻ᵀ for Σ = LLᵀ.
+fn expand(state: &mut State, covariances: &mut [DMatrix<f64>], population: &Prior) -> Result<(), MathError> {
+    let singular = MathError::NotPositiveDefinite { what: "the population covariance" };
+    let l = population.covariance().clone().cholesky().ok_or(singular.clone())?.l();
+    let inverse = l.clone().try_inverse().ok_or(singular)?;
+    state.head = l.transpose() * &state.head;
+    state.mean = &inverse * population.mean();
+    state.coefficients = &inverse * &state.coefficients;
+    covariances.iter_mut().for_each(|c| *c = &inverse * &*c * inverse.transpose());
+    Ok(())
+}

@@ -31,7 +31,7 @@ pub use population::{EmOptions, empirical_bayes};
 use super::{MathError, Prior, SolverReport};
 
 /// When the alternation of a fit that is kept stops.
-const FINAL: Limits = Limits { rounds: 40, tolerance: 1e-6 };
+const FINAL: Limits = Limits { rounds: 40, tolerance: 1e-6, expansions: 2 };
 const FINAL_EM: EmOptions = EmOptions { rounds: 100, tolerance: 1e-7, pseudo_users: 2.0 };
 
 /// Base reward functions φ(x, y) = W h(x, y) in canonical form, with the population that they were learned from.
@@ -173,9 +173,14 @@ impl Problem {
     pub fn classic(&self, ridge: f64, tie_weight: f64) -> Result<Classic, MathError> {
         config::positive("the ridge strength", ridge)?;
         config::unit("the tie weight", tie_weight)?;
-        let (head, report) = classic::fit_shared(&self.likelihood(tie_weight), ridge);
-        let weights = self.basis.unfold(&head).transpose().column(0).into_owned();
-        Ok(Classic { weights, ridge, log_likelihood: None, report })
+        let mut head = DMatrix::zeros(1, self.basis.rank());
+        let report = classic::fit_shared(&self.likelihood(tie_weight), ridge, &mut head);
+        Ok(Classic { weights: self.basis.unfold_one(&head), ridge, log_likelihood: None, report })
+    }
+
+    /// Σ w, ties in full.
+    fn judgments(&self) -> f64 {
+        self.cells.outcomes(1.0).iter().map(|o| o.weight).sum()
     }
 
     fn likelihood(&self, tie_weight: f64) -> Likelihood<'_> {

@@ -57,12 +57,14 @@ pub(super) fn expectation_maximization(
     mut prior: Prior,
     options: &EmOptions,
 ) -> Result<(Prior, Vec<Posterior>), MathError> {
-    let mut posteriors = fit_all(users, &prior, None);
+    let mut starts = DMatrix::from_fn(prior.dimension(), users.len(), |j, _| prior.mean()[j]);
+    let mut posteriors = fit_all(users, &prior, &starts);
     for _ in 0..options.rounds {
         let next = update(&posteriors, users, options.pseudo_users)?;
         let moved = (next.mean() - prior.mean()).amax().max((next.covariance() - prior.covariance()).amax());
         prior = next;
-        posteriors = fit_all(users, &prior, Some(&posteriors));
+        posteriors.iter().enumerate().for_each(|(i, p)| starts.set_column(i, p.coefficients()));
+        posteriors = fit_all(users, &prior, &starts);
         if moved <= options.tolerance {
             break;
         }
@@ -70,15 +72,13 @@ pub(super) fn expectation_maximization(
     Ok((prior, posteriors))
 }
 
-/// Every user's posterior under a prior.
-pub(super) fn fit_all(users: &[Rows], prior: &Prior, starts: Option<&[Posterior]>) -> Vec<Posterior> {
+/// Every user's posterior under a prior; Newton starts from the columns of `starts` (J × users).
+pub(super) fn fit_all(users: &[Rows], prior: &Prior, starts: &DMatrix<f64>) -> Vec<Posterior> {
+    let j = prior.dimension();
     users
         .par_iter()
-        .enumerate()
-        .map(|(i, rows)| {
-            let start = starts.map_or(prior.mean(), |starts| starts[i].coefficients());
-            Posterior::fit_rows(rows.deltas.clone(), rows.outcomes.clone(), prior, start.as_slice())
-        })
+        .zip(starts.as_slice().par_chunks(j))
+        .map(|(rows, start)| Posterior::fit_rows(&rows.deltas, &rows.outcomes, prior, start))
         .collect()
 }
 

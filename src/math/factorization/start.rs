@@ -68,7 +68,8 @@ impl Likelihood<'_> {
 
     fn gradient_head(&self, j: usize, alpha: f64) -> (DMatrix<f64>, Vec<f64>) {
         let users = self.user_starts.len() - 1;
-        let (shared, _) = fit_shared(self, alpha);
+        let mut shared = DMatrix::zeros(1, self.basis.rank());
+        fit_shared(self, alpha, &mut shared);
         let reward = self.basis.project(&shared);
         let gradients: Vec<DVector<f64>> = (0..users)
             .into_par_iter()
@@ -87,7 +88,6 @@ impl Likelihood<'_> {
         let total: f64 = self.outcomes.iter().map(|o| o.weight).sum();
         let scale: Vec<f64> = self.basis.moments.iter().map(|s| (0.25 * total * s + alpha).sqrt()).collect();
         let matrix = DMatrix::from_fn(users, self.basis.rank(), |i, k| gradients[i][k] / scale[k]);
-        // Users are few beside coordinates or the other way round; the smaller Gram matrix gives the same vectors.
         let (vectors, spectrum) = right_singular_vectors(&matrix, j.saturating_sub(1));
         let mut head = DMatrix::zeros(vectors.nrows() + 1, self.basis.rank());
         head.row_mut(0).copy_from(&shared.row(0));
@@ -113,7 +113,9 @@ impl Likelihood<'_> {
 
 /// The first k right singular vectors as rows, with all singular values, descending.
 fn right_singular_vectors(matrix: &DMatrix<f64>, k: usize) -> (DMatrix<f64>, Vec<f64>) {
-    let gram = matrix * matrix.transpose();
+    // The smaller of the two Gram matrices has the same spectrum.
+    let tall = matrix.nrows() > matrix.ncols();
+    let gram = if tall { matrix.transpose() * matrix } else { matrix * matrix.transpose() };
     let eigen = gram.symmetric_eigen();
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
@@ -121,8 +123,8 @@ fn right_singular_vectors(matrix: &DMatrix<f64>, k: usize) -> (DMatrix<f64>, Vec
     let kept = k.min(spectrum.iter().filter(|&&s| s > 1e-9 * spectrum[0]).count());
     let mut vectors = DMatrix::zeros(kept, matrix.ncols());
     for row in 0..kept {
-        let direction = eigen.eigenvectors.column(order[row]).transpose() * matrix / spectrum[row];
-        vectors.row_mut(row).copy_from(&direction);
+        let direction = eigen.eigenvectors.column(order[row]).transpose();
+        vectors.row_mut(row).copy_from(&if tall { direction } else { direction * matrix / spectrum[row] });
     }
     (vectors, spectrum)
 }

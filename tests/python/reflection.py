@@ -9,11 +9,27 @@ clients/python describe any message or method differently.
 import sys
 
 import grpc
-from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from pref.v1 import candidates_pb2, common_pb2, personalization_pb2, training_pb2
+
+
+def described(descriptor: FileDescriptor) -> FileDescriptorProto:
+    """A file as it is described, without what one compiler adds and another leaves out."""
+    file = FileDescriptorProto()
+    descriptor.CopyToProto(file)
+    file.ClearField("source_code_info")
+    messages = list(file.message_type)
+    while messages:
+        message = messages.pop()
+        messages.extend(message.nested_type)
+        for field in message.field:
+            field.ClearField("json_name")
+    return file
+
 
 with grpc.insecure_channel(sys.argv[1]) as channel:
     database = ProtoReflectionDescriptorDatabase(channel)
@@ -23,8 +39,6 @@ with grpc.insecure_channel(sys.argv[1]) as channel:
             print(f"{name}/{method.name}")
 
     for module in (candidates_pb2, common_pb2, personalization_pb2, training_pb2):
-        stub, served = descriptor_pb2.FileDescriptorProto(), descriptor_pb2.FileDescriptorProto()
-        module.DESCRIPTOR.CopyToProto(stub)
-        pool.FindFileByName(module.DESCRIPTOR.name).CopyToProto(served)
+        stub, served = described(module.DESCRIPTOR), described(pool.FindFileByName(module.DESCRIPTOR.name))
         if stub != served:
             sys.exit(f"{stub.name}: the stubs are not of this server; run `make stubs`")

@@ -4,9 +4,9 @@
     benches/quality.py attributes --seeds 10              # synthetic people, one population a seed
     benches/quality.py FILE [FILE …] --seeds 5            # preference files; the seed draws who is held out
 
-Each seed holds out a fifth of the people (and of the prompts, where there are several), trains on the rest, and asks
-the held-out people by `pref evaluate`: for `attributes` on unseen prompts only, for files on all prompts. Printed is
-the mean over seeds; its standard error is over seeds, each seed being a model and a draw of people of its own.
+Each seed holds out a fifth of the people and a fifth of the prompts (of the pairs, where there is one prompt), trains on
+the rest, and asks the held-out people by `pref evaluate`: for `attributes` on unseen prompts only, for files on all
+prompts. Printed is the mean over seeds; its standard error is over seeds, each with a model and people of its own.
 Needs the release build (`cargo build --release`); nothing but Python's standard library.
 """
 import argparse
@@ -40,7 +40,7 @@ def one_seed(args, seed, folder):
     pref(args.pref, "split", data, "--seed", seed, "--output", folder / "split")
     files = lambda parts: [path for part in parts if (path := folder / "split" / f"{part}.jsonl").exists() and path.stat().st_size]
     begun = time.monotonic()
-    pref(args.pref, "train", "--data", *files(["train", "validation"]), "--backbone", args.backbone, "--seed", seed, "--output", folder / "model")
+    pref(args.pref, "train", "--data", *files(["train"]), "--backbone", args.backbone, "--seed", seed, "--output", folder / "model")
     trained = time.monotonic() - begun
     pref(args.pref, "evaluate", "--model", folder / "model", "--data", *files(test), "--seeds", args.cuts,
          "--methods", ",".join(METHODS), "--answers", ",".join(map(str, ANSWERS)), "--json", folder / "report.json")

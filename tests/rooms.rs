@@ -129,7 +129,8 @@ fn every_package_of_the_foundation_is_used() {
         .flat_map(|file| tokens(&std::fs::read_to_string(source_root().join(file)).unwrap()))
         .collect();
     // The messages that `include_proto!` brings in are prost's.
-    let is_used = |package: &str| used.contains(package) || (package == "prost" && used.contains("include_proto"));
+    let is_used =
+        |package: &str| used.contains(package) || (package == "prost" && used.contains("include_proto"));
     let unused: Vec<_> = PACKAGES.iter().filter(|package| !is_used(package)).collect();
     assert!(unused.is_empty(), "in Cargo.toml, not in src: {unused:?}");
 }

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::Invalid;
 use crate::engine::EngineConfig;
-use crate::model::{BackboneOptions, DeviceChoice, ResidentConfig};
+use crate::model::{ArtifactLocation, BackboneOptions, DeviceChoice, ResidentConfig};
 use crate::service::{Limits, ServiceConfig};
 use crate::store::{Database, StoreConfig};
 use crate::telemetry::LogFormat;
@@ -93,6 +93,20 @@ pub struct ServeSettings {
     #[arg(long, env = "PREF_DEFAULT_CANDIDATES", default_value_t = 16, value_name = "N")]
     pub default_candidates: usize,
 
+    /// Where trained models are written: a directory, or a URL of an object store. Without it: models in the data
+    /// directory.
+    #[arg(long, env = "PREF_MODELS", value_name = "PLACE")]
+    pub models: Option<String>,
+    /// Take no training jobs here; leave them to other servers.
+    #[arg(long, env = "PREF_NO_TRAINING")]
+    pub no_training: bool,
+    /// How long a training job is its server's without a sign of life, in seconds; then another begins it again.
+    #[arg(long, env = "PREF_JOB_LEASE_SECONDS", default_value_t = 30, value_name = "SECONDS")]
+    pub job_lease_seconds: u64,
+    /// How often the database is asked for training jobs, in milliseconds.
+    #[arg(long, env = "PREF_JOB_POLL_MS", default_value_t = 1000, value_name = "MS")]
+    pub job_poll_ms: u64,
+
     /// Requests that may wait for the reward model; the next one is answered RESOURCE_EXHAUSTED.
     #[arg(long, env = "PREF_MODEL_QUEUE", default_value_t = 256, value_name = "N")]
     pub model_queue: usize,
@@ -159,6 +173,8 @@ impl ServeSettings {
             ("call_timeout_seconds", self.call_timeout_seconds),
             ("keepalive_seconds", self.keepalive_seconds),
             ("query_lifetime_seconds", self.query_lifetime_seconds),
+            ("job_lease_seconds", self.job_lease_seconds),
+            ("job_poll_ms", self.job_poll_ms),
         ] {
             at_least(field, given as usize, 1)?;
         }
@@ -182,7 +198,17 @@ impl ServeSettings {
                     offline: self.offline,
                     ..BackboneOptions::default()
                 },
-                seed: None,
+                models: match &self.models {
+                    Some(place) => ArtifactLocation::new(place),
+                    // The place is kept in the database, and the next start may be in another directory.
+                    None => {
+                        let models = data_dir.join("models");
+                        ArtifactLocation::from(std::path::absolute(&models).unwrap_or(models).as_path())
+                    }
+                },
+                job_lease: Duration::from_secs(self.job_lease_seconds),
+                job_poll: Duration::from_millis(self.job_poll_ms),
+                ..EngineConfig::default()
             },
             service: ServiceConfig {
                 limits: Limits {
@@ -195,6 +221,7 @@ impl ServeSettings {
                 call_timeout: Duration::from_secs(self.call_timeout_seconds),
                 drain_timeout: Duration::from_secs(self.drain_timeout_seconds),
                 keepalive_interval: Duration::from_secs(self.keepalive_seconds),
+                training: !self.no_training,
                 ..ServiceConfig::default()
             },
         })

@@ -1,7 +1,8 @@
-use crate::domain::{Invalid, ModelVersion, PoolName, PreferenceId, QueryId, UserId};
+use crate::domain::{DatasetId, Invalid, JobId, ModelVersion, PoolName, PreferenceId, QueryId, UserId};
 use crate::math::MathError;
 use crate::model::ModelError;
 use crate::store::StoreError;
+use crate::train::TrainError;
 
 /// Why a use case was refused or failed. [`EngineError::reason`] is what a program may rely on.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,13 @@ pub enum EngineError {
     /// There is no such model.
     #[error("there is no model {0}")]
     ModelNotFound(ModelVersion),
+
+    /// There is no such dataset.
+    #[error("there is no dataset {0}; import it (ImportPreferences)")]
+    DatasetNotFound(DatasetId),
+    /// There is no such training job.
+    #[error("there is no training job {0}")]
+    JobNotFound(JobId),
 
     /// There is no such user.
     #[error("there is no user {0}")]
@@ -78,6 +86,9 @@ pub enum EngineError {
     /// The database could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A training could not be done with the data that it was given.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// The numbers do not work out.
     #[error("a fit failed: {0}")]
     Math(#[from] MathError),
@@ -108,6 +119,8 @@ impl EngineError {
             Self::NoActiveModel => "NO_ACTIVE_MODEL",
             Self::ModelNotResident(_) => "MODEL_NOT_RESIDENT",
             Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
+            Self::DatasetNotFound(_) => "DATASET_NOT_FOUND",
+            Self::JobNotFound(_) => "TRAINING_JOB_NOT_FOUND",
             Self::UserNotFound(_) => "USER_NOT_FOUND",
             Self::UserErased(_) => "USER_ERASED",
             Self::QueryNotFound(_) => "QUERY_NOT_FOUND",
@@ -125,7 +138,12 @@ impl EngineError {
             Self::Model(ModelError::Stopped) => "DRAINING",
             Self::Store(StoreError::Unavailable(_)) => "DATABASE_UNAVAILABLE",
             Self::Store(StoreError::Missing { .. }) => "GONE",
-            Self::Model(_) | Self::Store(_) | Self::Math(_) | Self::Task(_) | Self::Reply(_) => "INTERNAL",
+            Self::Model(_)
+            | Self::Store(_)
+            | Self::Train(_)
+            | Self::Math(_)
+            | Self::Task(_)
+            | Self::Reply(_) => "INTERNAL",
         }
     }
 }

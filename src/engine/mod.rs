@@ -7,19 +7,23 @@
 //! Reading order: [`submit_preference`](Engine::submit_preference), then [`next_query`](Engine::next_query) and
 //! [`generate`](Engine::generate).
 
+mod activate_model;
 mod delete_pool;
 mod delete_preference;
 mod delete_user;
+mod describe_model;
 mod error;
 mod exact;
 mod generate;
 mod get_user;
 mod idempotency;
 mod import_candidates;
+mod import_preferences;
 mod install_model;
 mod list_pools;
 mod list_preferences;
 mod list_users;
+mod model_summary;
 mod next_query;
 mod person;
 mod pools;
@@ -28,6 +32,10 @@ mod refit;
 mod registry;
 mod score;
 mod submit_preference;
+mod train;
+mod training_data;
+mod training_job;
+mod worker;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,27 +45,34 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use delete_preference::DeletePreference;
+pub use describe_model::{BaseFunction, ModelDescription};
 pub use error::EngineError;
 pub use generate::{Generate, Generated, GenerationStrategy, GeneratorName};
 pub use import_candidates::{CandidatesImported, PoolSummary};
+pub use import_preferences::PreferencesImported;
+pub use model_summary::ModelSummary;
 pub use next_query::{Asked, NextQuery, QuerySource, Question};
 pub use profile::Profile;
 pub use registry::{ModelRegistry, Readiness, ServingModel};
 pub use score::{Score, Scored, ScoredResponse};
 pub use submit_preference::{SubmitPreference, Submitted, Target};
+pub use train::Train;
+pub use training_job::TrainingJob;
 
 // What the verbs' requests, replies and errors are made of: whoever calls them needs no other room.
 pub use crate::generate::Finish;
 pub use crate::math::Acquisition;
-pub use crate::model::ModelError;
-pub use crate::store::{PreferenceRow, StoreError, UnixMillis, UserRow};
+pub use crate::model::{Example, ModelError};
+pub use crate::store::{JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow};
 
 use crate::domain::{TenantId, UserId};
-use crate::model::{BackboneOptions, ResidentConfig};
+use crate::model::{ArtifactLocation, BackboneOptions, ResidentConfig};
 use crate::store::Store;
 use pools::PoolCache;
+use worker::TrainingSignals;
 
 /// Tells the time; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -78,6 +93,14 @@ pub struct EngineConfig {
     pub resident: ResidentConfig,
     /// How backbones are opened.
     pub backbone: BackboneOptions,
+    /// Where trained models are written, each in a folder of its own.
+    pub models: ArtifactLocation,
+    /// How long a training job is its worker's without a sign of life.
+    pub job_lease: Duration,
+    /// How often the store is asked for new jobs and for the progress of watched ones.
+    pub job_poll: Duration,
+    /// How long ActivateModel waits for the change to be done before it tells how it stands.
+    pub activation_wait: Duration,
     /// Seed of the questions' order and of generation; nothing: drawn from the system.
     pub seed: Option<u64>,
 }
@@ -90,6 +113,10 @@ impl Default for EngineConfig {
             default_candidates: 16,
             resident: ResidentConfig::default(),
             backbone: BackboneOptions::default(),
+            models: ArtifactLocation::new("data/models"),
+            job_lease: Duration::from_secs(30),
+            job_poll: Duration::from_secs(1),
+            activation_wait: Duration::from_secs(20),
             seed: None,
         }
     }
@@ -109,6 +136,8 @@ struct Shared {
     clock: Clock,
     seeds: Mutex<ChaCha8Rng>,
     draining: CancellationToken,
+    training: TrainingSignals,
+    tasks: TaskTracker,
     /// A user's changes wait for each other here, so that an optimistic commit is only lost to other servers.
     turns: Vec<tokio::sync::Mutex<()>>,
 }
@@ -131,6 +160,8 @@ impl Engine {
                 pools: PoolCache::default(),
                 seeds: Mutex::new(seeds),
                 draining: CancellationToken::new(),
+                training: TrainingSignals::default(),
+                tasks: TaskTracker::new(),
                 turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
                 store,
                 config,

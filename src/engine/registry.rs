@@ -125,18 +125,27 @@ impl ModelRegistry {
 
 impl Engine {
     /// Loads the tenant's active model, if it has one; the server is ready, or known to have no model, afterwards.
+    /// Takes up a change to another model that a server left half-way.
     pub async fn load_active_model(&self, tenant: &TenantId) -> Result<(), EngineError> {
         let serving = self.store().serving_models(tenant).await?;
-        let Some((version, _)) = serving.into_iter().find(|(_, state)| *state == ModelState::Active) else {
-            tracing::info!(%tenant, "no model is active yet");
-            self.models().shared.readiness.send_replace(Readiness::NoModel);
-            return Ok(());
-        };
-        self.models().put(tenant, Slot::Loading(version.clone()));
-        let row = self.store().model(tenant, &version).await?.ok_or(EngineError::ModelNotFound(version))?;
-        let model = self.models().load(&row.location).await?;
-        self.models().set_active(tenant, model);
-        Ok(())
+        let of_state =
+            |wanted| serving.iter().find(|(_, state)| *state == wanted).map(|(version, _)| version.clone());
+        match of_state(ModelState::Active) {
+            Some(version) => {
+                self.models().put(tenant, Slot::Loading(version.clone()));
+                let row = self.model_row(tenant, Some(&version)).await?;
+                let model = self.models().load(&row.location).await?;
+                self.models().set_active(tenant, model);
+            }
+            None => {
+                tracing::info!(%tenant, "no model is active yet");
+                self.models().shared.readiness.send_replace(Readiness::NoModel);
+            }
+        }
+        match of_state(ModelState::Activating) {
+            Some(version) => self.resume_activation(tenant, &version).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -45,6 +45,8 @@ fn code(error: &EngineError) -> Code {
         | EngineError::RevisionNotReached { .. }
         | EngineError::NoQuestionLeft => Code::FailedPrecondition,
         EngineError::ModelNotFound(_)
+        | EngineError::DatasetNotFound(_)
+        | EngineError::JobNotFound(_)
         | EngineError::UserNotFound(_)
         | EngineError::UserErased(_)
         | EngineError::QueryNotFound(_)
@@ -65,7 +67,9 @@ fn code(error: &EngineError) -> Code {
             StoreError::Missing { .. } => Code::NotFound,
             _ => Code::Internal,
         },
-        EngineError::Math(_) | EngineError::Task(_) | EngineError::Reply(_) => Code::Internal,
+        EngineError::Train(_) | EngineError::Math(_) | EngineError::Task(_) | EngineError::Reply(_) => {
+            Code::Internal
+        }
     }
 }
 

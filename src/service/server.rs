@@ -32,6 +32,8 @@ pub struct ServiceConfig {
     pub call_timeout: Duration,
     /// How long calls in flight may go on once the server is asked to stop.
     pub drain_timeout: Duration,
+    /// Whether training jobs are taken here.
+    pub training: bool,
     /// How often an idle connection is asked whether the other side is still there.
     pub keepalive_interval: Duration,
     /// How long it may take to say so.
@@ -45,6 +47,7 @@ impl Default for ServiceConfig {
             concurrent_calls: 512,
             call_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(20),
+            training: true,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
         }
@@ -109,6 +112,9 @@ pub async fn serve(
             draining.clone().cancelled_owned(),
         );
     let mut server = std::pin::pin!(server);
+    if config.training {
+        engine.spawn_training_worker();
+    }
 
     tokio::select! {
         ended = &mut server => return Ok(ended?),
@@ -118,7 +124,8 @@ pub async fn serve(
     tracing::info!(drain.timeout_ms = config.drain_timeout.as_millis() as u64, "draining");
     announce(&health, None).await;
     draining.cancel();
-    match tokio::time::timeout(config.drain_timeout, server).await {
+    let ended = async { tokio::join!(server, engine.finish_tasks()).0 };
+    match tokio::time::timeout(config.drain_timeout, ended).await {
         Ok(ended) => ended?,
         Err(_) => tracing::warn!("calls that did not end in time are cut off"),
     }

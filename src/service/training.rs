@@ -1,13 +1,15 @@
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::Limits;
-use super::proto;
+use super::answer::of_codec;
+use super::convert::{self, Limits};
 use super::proto::training_service_server::TrainingService;
-use crate::engine::{Engine, EngineError};
+use super::{proto, tenant_of};
+use crate::domain::Judgment;
+use crate::engine::Engine;
 
 /// `pref.v1.TrainingService`.
-#[expect(dead_code, reason = "the verbs come with training jobs")]
 pub(super) struct Training {
     pub(super) engine: Engine,
     pub(super) limits: Limits,
@@ -17,73 +19,127 @@ pub(super) struct Training {
 impl TrainingService for Training {
     async fn import_preferences(
         &self,
-        _request: Request<Streaming<proto::ImportPreferencesRequest>>,
+        request: Request<Streaming<proto::ImportPreferencesRequest>>,
     ) -> Result<Response<proto::ImportPreferencesResponse>, Status> {
-        Err(EngineError::Unimplemented("ImportPreferences").into())
+        let tenant = tenant_of(&request);
+        let mut messages = request.into_inner();
+        let first = messages.message().await.map_err(in_our_words)?;
+        let (dataset, request_id) = convert::import_header(first)?;
+        let rows = rows(messages, self.limits);
+        let imported = self.engine.import_preferences::<Status>(&tenant, &dataset, request_id, rows).await?;
+        Ok(Response::new(imported.into()))
     }
 
     async fn train(
         &self,
-        _request: Request<proto::TrainRequest>,
+        request: Request<proto::TrainRequest>,
     ) -> Result<Response<proto::TrainResponse>, Status> {
-        Err(EngineError::Unimplemented("Train").into())
+        let tenant = tenant_of(&request);
+        let job = self.engine.train(&tenant, convert::train(request.into_inner())?).await?;
+        Ok(Response::new(proto::TrainResponse { job: Some(job.into()) }))
     }
 
     async fn get_training_job(
         &self,
-        _request: Request<proto::GetTrainingJobRequest>,
+        request: Request<proto::GetTrainingJobRequest>,
     ) -> Result<Response<proto::GetTrainingJobResponse>, Status> {
-        Err(EngineError::Unimplemented("GetTrainingJob").into())
+        let tenant = tenant_of(&request);
+        let job = self.engine.get_training_job(&tenant, convert::job_id(&request.get_ref().job_id)?).await?;
+        Ok(Response::new(proto::GetTrainingJobResponse { job: Some(job.into()) }))
     }
 
     async fn list_training_jobs(
         &self,
-        _request: Request<proto::ListTrainingJobsRequest>,
+        request: Request<proto::ListTrainingJobsRequest>,
     ) -> Result<Response<proto::ListTrainingJobsResponse>, Status> {
-        Err(EngineError::Unimplemented("ListTrainingJobs").into())
+        let tenant = tenant_of(&request);
+        let page = convert::list_training_jobs(request.get_ref())?;
+        let mut jobs = self.engine.list_training_jobs(&tenant, page.after, page.probe()).await?;
+        let next_page_token = page.cut(&mut jobs, convert::job_key);
+        let jobs = jobs.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::ListTrainingJobsResponse { jobs, next_page_token }))
     }
 
     async fn cancel_training_job(
         &self,
-        _request: Request<proto::CancelTrainingJobRequest>,
+        request: Request<proto::CancelTrainingJobRequest>,
     ) -> Result<Response<proto::CancelTrainingJobResponse>, Status> {
-        Err(EngineError::Unimplemented("CancelTrainingJob").into())
+        let tenant = tenant_of(&request);
+        // Harmless to repeat, so that the id is only checked.
+        convert::request_id(&request.get_ref().request_id)?;
+        let job =
+            self.engine.cancel_training_job(&tenant, convert::job_id(&request.get_ref().job_id)?).await?;
+        Ok(Response::new(proto::CancelTrainingJobResponse { job: Some(job.into()) }))
     }
 
     type WatchTrainingJobStream = BoxStream<'static, Result<proto::WatchTrainingJobResponse, Status>>;
 
     async fn watch_training_job(
         &self,
-        _request: Request<proto::WatchTrainingJobRequest>,
+        request: Request<proto::WatchTrainingJobRequest>,
     ) -> Result<Response<Self::WatchTrainingJobStream>, Status> {
-        Err(EngineError::Unimplemented("WatchTrainingJob").into())
+        let tenant = tenant_of(&request);
+        let job = convert::job_id(&request.get_ref().job_id)?;
+        let states = self.engine.watch_training_job(&tenant, job).await?;
+        let replies = states.map(|state| Ok(proto::WatchTrainingJobResponse { job: Some(state?.into()) }));
+        Ok(Response::new(replies.boxed()))
     }
 
     async fn list_models(
         &self,
-        _request: Request<proto::ListModelsRequest>,
+        request: Request<proto::ListModelsRequest>,
     ) -> Result<Response<proto::ListModelsResponse>, Status> {
-        Err(EngineError::Unimplemented("ListModels").into())
+        let tenant = tenant_of(&request);
+        let page = convert::list_models(request.get_ref())?;
+        let mut models = self.engine.list_models(&tenant, page.after.as_ref(), page.probe()).await?;
+        let next_page_token = page.cut(&mut models, |model| model.version.to_string());
+        let models = models.into_iter().map(Into::into).collect();
+        Ok(Response::new(proto::ListModelsResponse { models, next_page_token }))
     }
 
     async fn get_model(
         &self,
-        _request: Request<proto::GetModelRequest>,
+        request: Request<proto::GetModelRequest>,
     ) -> Result<Response<proto::GetModelResponse>, Status> {
-        Err(EngineError::Unimplemented("GetModel").into())
+        let tenant = tenant_of(&request);
+        let version = convert::version(request.into_inner().version)?;
+        let model = self.engine.get_model(&tenant, version.as_ref()).await?;
+        Ok(Response::new(proto::GetModelResponse { model: Some(model.into()) }))
     }
 
     async fn activate_model(
         &self,
-        _request: Request<proto::ActivateModelRequest>,
+        request: Request<proto::ActivateModelRequest>,
     ) -> Result<Response<proto::ActivateModelResponse>, Status> {
-        Err(EngineError::Unimplemented("ActivateModel").into())
+        let tenant = tenant_of(&request);
+        let (version, request_id) = convert::activate_model(request.into_inner())?;
+        let model = self.engine.activate_model(&tenant, &version, request_id).await?;
+        Ok(Response::new(proto::ActivateModelResponse { model: Some(model.into()) }))
     }
 
     async fn describe_model(
         &self,
-        _request: Request<proto::DescribeModelRequest>,
+        request: Request<proto::DescribeModelRequest>,
     ) -> Result<Response<proto::DescribeModelResponse>, Status> {
-        Err(EngineError::Unimplemented("DescribeModel").into())
+        let tenant = tenant_of(&request);
+        let proto::DescribeModelRequest { version, examples } = request.into_inner();
+        let (version, examples) = (convert::version(version)?, convert::examples(examples)?);
+        let description = self.engine.describe_model(&tenant, version.as_ref(), examples).await?;
+        Ok(Response::new(description.into()))
     }
+}
+
+/// The messages after the header as rows, each checked as it arrives.
+fn rows(
+    messages: Streaming<proto::ImportPreferencesRequest>,
+    limits: Limits,
+) -> impl Stream<Item = Result<Option<Judgment>, Status>> {
+    messages.enumerate().map(move |(index, message)| {
+        let row = convert::preference_row(message.map_err(in_our_words)?, &limits);
+        Ok(row.map_err(|error| error.within(&format!("rows[{index}]")))?)
+    })
+}
+
+fn in_our_words(told: Status) -> Status {
+    of_codec(&told).unwrap_or(told)
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{
     Comparison, DatasetId, JobId, ModelVersion, Outcome, PairKey, PoolName, PreferenceId, QueryId, RequestId,
     TenantId, UserId, Weight,
@@ -303,7 +305,8 @@ pub struct DatasetRow {
 }
 
 /// Where a training job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobState {
     /// Waits for a worker.
     Queued,
@@ -369,7 +372,8 @@ pub enum Lease {
 }
 
 /// Where a model stands for one tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ModelState {
     /// Can be activated.
     Ready,

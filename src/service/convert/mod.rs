@@ -3,8 +3,10 @@
 mod fields;
 mod replies;
 mod requests;
+mod training;
 
 pub use fields::Limits;
 pub(super) use fields::{Page, request_id};
 pub(super) use replies::{count, events, timestamp};
 pub(super) use requests::*;
+pub(super) use training::*;

@@ -78,3 +78,53 @@ pub fn information_gain(z: f64, v: f64) -> (f64, f64) {
 fn d_optimal(z: f64, v: f64) -> f64 {
     0.5 * (sigmoid_derivative(z) * v).ln_1p() * std::f64::consts::LOG2_E
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    const REFERENCE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/information_gain.json"));
+
+    /// `tests/reference/information_gain.py`: adaptive quadrature.
+    #[test]
+    fn information_gain_meets_quadrature() {
+        let rows: Vec<Value> = serde_json::from_str(REFERENCE).expect("JSON");
+        for row in rows {
+            let number = |name: &str| row[name].as_f64().expect("a number");
+            let (bits, mean) = information_gain(number("z"), number("v"));
+            // The logistic function's poles at ±iπ limit what 21 nodes can do where the logit is widely spread.
+            let tolerance = if number("v") <= 1.0 {
+                1e-9
+            } else if number("v") <= 3.0 {
+                3e-6
+            } else {
+                5e-4
+            };
+            assert!((bits - number("bits")).abs() < tolerance, "{row}: {bits}");
+            assert!((mean - number("mean")).abs() < tolerance, "{row}: {mean}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_gained_where_nothing_is_uncertain() {
+        assert!(information_gain(0.0, 0.0).0 < 1e-15);
+        assert!(information_gain(700.0, 1.0).0 < 1e-15);
+        assert!(information_gain(0.0, 1e12).0 > 0.7);
+        assert_eq!(d_optimal(3.0, 0.0), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn information_gain_is_even_bounded_and_grows_with_variance(z in -8.0..8.0, v in 0.0..9.0) {
+            let (bits, mean) = information_gain(z, v);
+            let (mirrored, complement) = information_gain(-z, v);
+            prop_assert!((bits - mirrored).abs() < 1e-12 && (mean + complement - 1.0).abs() < 1e-12);
+            prop_assert!((0.0..=1.0).contains(&bits));
+            prop_assert!(information_gain(z, v * 1.1 + 0.01).0 > bits - 1e-7);
+        }
+    }
+}

@@ -345,3 +345,6 @@ impl<'a> Scan<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,10 @@ impl Cells {
         self.cells.iter().any(|cell| cell.tied > 0.0)
     }
 
+    pub(super) fn has_decided(&self) -> bool {
+        self.cells.iter().any(|cell| cell.decided > 0.0)
+    }
+
     /// The cells with ties counting `tie_weight` each, in the same order. A cell of nothing but ties at weight 0 stays,
     /// with weight 0.
     pub(super) fn outcomes(&self, tie_weight: f64) -> Vec<Outcome> {

@@ -304,3 +304,84 @@ pub(super) fn scale_columns(head: &DMatrix<f64>, ridge: &DVector<f64>) -> DMatri
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const HEADS: usize = 2;
+
+    /// Three users, six texts in four dimensions, five pairs.
+    fn with_problem(check: impl FnOnce(&HeadProblem<'_>, &mut dyn FnMut() -> f64)) {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let mut draw = move || 2.0 * rng.random::<f64>() - 1.0;
+        let embeddings = DMatrix::from_fn(6, 4, |_, _| draw());
+        let pairs = [(0, 1), (0, 2), (1, 4), (2, 3), (4, 5)];
+        let basis = Basis::new(&embeddings, &pairs);
+        let outcome = |pair, preference| Outcome { pair, preference, weight: 1.5 };
+        let outcomes = [
+            outcome(0, 1.0),
+            outcome(1, 0.0),
+            outcome(4, 0.5),
+            outcome(0, 0.0),
+            outcome(2, 1.0),
+            outcome(3, 0.3),
+        ];
+        let by_pair = ByPair::new(&outcomes, &[0, 3, 4, 6], pairs.len());
+        let coefficients = DMatrix::from_fn(HEADS, 3, |_, _| 2.0 * draw());
+        let spread = [0.3, 0.1, 0.1, 0.2].repeat(pairs.len());
+        let moment = DMatrix::from_row_slice(2, 2, &[2.0, 0.4, 0.4, 1.0]);
+        let ridge = basis.moments.map(|s| 0.3 * s + 0.2);
+        let problem = HeadProblem {
+            basis: &basis,
+            pairs: &pairs,
+            by_pair: &by_pair,
+            outcomes: &outcomes,
+            coefficients: &coefficients,
+            spread,
+            moment,
+            ridge,
+        };
+        check(&problem, &mut draw);
+    }
+
+    #[test]
+    fn gradient_and_curvature_meet_finite_differences() {
+        with_problem(|problem, draw| {
+            let rank = problem.basis.rank();
+            let head = DMatrix::from_fn(HEADS, rank, |_, _| draw());
+            let direction = DMatrix::from_fn(HEADS, rank, |_, _| draw());
+            let value = |head: &DMatrix<f64>| problem.value(head, &problem.basis.project(head));
+            let derivatives = |head: &DMatrix<f64>| problem.derivatives(head, &problem.basis.project(head));
+            let (gradient, curvature) = derivatives(&head);
+            let step = 1e-5;
+            let (up, down) = (&head + &direction * step, &head - &direction * step);
+            let slope = (value(&up) - value(&down)) / (2.0 * step);
+            assert!((gradient.dot(&direction) - slope).abs() < 1e-8 * slope.abs().max(1.0));
+            let change = (derivatives(&up).0 - derivatives(&down).0) / (2.0 * step);
+            let product = problem.curvature_product(&curvature, &direction);
+            assert!((product - &change).amax() < 1e-8 * change.amax().max(1.0));
+        });
+    }
+
+    #[test]
+    fn newton_ends_where_the_gradient_vanishes_and_never_climbs() {
+        with_problem(|problem, _| {
+            let mut head = DMatrix::zeros(HEADS, problem.basis.rank());
+            let mut last = f64::INFINITY;
+            for _ in 0..30 {
+                let report = problem.minimize(&mut head, 1);
+                assert!(report.objective <= last);
+                last = report.objective;
+                if report.termination == Termination::Converged {
+                    assert!(report.gradient_norm < 1e-7);
+                    return;
+                }
+            }
+            panic!("no convergence in 30 steps");
+        });
+    }
+}

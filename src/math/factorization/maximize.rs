@@ -38,7 +38,7 @@ pub(super) struct Likelihood<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) rounds: usize,
-    /// Relative fall of the objective.
+    /// Fall of the objective in nats below which a round was the last: likelihoods this close are not told apart by data.
     pub(super) tolerance: f64,
     /// Rounds that set Σ freely and take it into W̃: long steps, for a start whose scale is arbitrary.
     pub(super) expansions: usize,
@@ -114,7 +114,7 @@ impl Likelihood<'_> {
             }
             let report =
                 |termination| SolverReport { termination, iterations: round, gradient_norm, objective };
-            if settled && last - objective <= limits.tolerance * objective.abs() {
+            if settled && last - objective <= limits.tolerance {
                 return Ok(report(Termination::Converged));
             }
             if round == limits.rounds {

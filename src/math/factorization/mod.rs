@@ -31,7 +31,7 @@ pub use population::{EmOptions, empirical_bayes};
 use super::{MathError, Prior, SolverReport};
 
 /// When the alternation of a fit that is kept stops.
-const FINAL: Limits = Limits { rounds: 40, tolerance: 1e-6, expansions: 2 };
+const FINAL: Limits = Limits { rounds: 40, tolerance: 0.05, expansions: 2 };
 const FINAL_EM: EmOptions = EmOptions { rounds: 100, tolerance: 1e-7, pseudo_users: 2.0 };
 
 /// Base reward functions φ(x, y) = W h(x, y) in canonical form, with the population that they were learned from.
@@ -114,6 +114,9 @@ impl Problem {
         let cells = Cells::new(comparisons.observations, comparisons.embeddings.nrows(), comparisons.users)?;
         if cells.pairs.is_empty() {
             return Err(MathError::Empty { what: "the list of comparisons between different texts" });
+        }
+        if !cells.has_decided() {
+            return Err(MathError::Empty { what: "the list of decided comparisons" });
         }
         let basis = Basis::new(comparisons.embeddings, &cells.pairs);
         if basis.rank() == 0 {
@@ -256,3 +259,6 @@ impl Factorization {
         super::metrics::mean_log_likelihood(&logits, &outcomes)
     }
 }
+
+#[cfg(test)]
+mod tests;

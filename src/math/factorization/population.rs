@@ -104,3 +104,77 @@ pub(super) fn update(
     covariance += DMatrix::identity(j, j) * isotropic;
     Prior::new(mean, covariance / (n + pseudo_users))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const REFERENCE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/population.json"));
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
+    }
+
+    /// `tests/reference/population.py`
+    #[test]
+    fn empirical_bayes_meets_the_reference() {
+        let reference: Value = serde_json::from_str(REFERENCE).expect("JSON");
+        let people = reference["deltas"]
+            .as_array()
+            .expect("people")
+            .iter()
+            .zip(reference["outcomes"].as_array().expect("people"));
+        let evidence: Vec<Vec<Evidence>> = people
+            .map(|(deltas, outcomes)| {
+                let deltas = deltas.as_array().expect("answers").iter();
+                let answer = |(delta, preference)| Evidence {
+                    delta: DVector::from_vec(numbers(delta)),
+                    preference,
+                    weight: 1.0,
+                };
+                deltas.zip(numbers(outcomes)).map(answer).collect()
+            })
+            .collect();
+        let rounds = reference["rounds"].as_u64().expect("a count") as usize;
+        let options = EmOptions { rounds, tolerance: 0.0, pseudo_users: 0.0 };
+        let prior = empirical_bayes(&evidence, 3, &options).expect("valid");
+        for (mean, expected) in prior.mean().iter().zip(numbers(&reference["mean"])) {
+            assert!((mean - expected).abs() < 1e-6, "{mean} {expected}");
+        }
+        for (i, row) in reference["covariance"].as_array().expect("rows").iter().enumerate() {
+            for (j, expected) in numbers(row).into_iter().enumerate() {
+                assert!((prior.covariance()[(i, j)] - expected).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn pseudo_users_even_out_the_spread_and_keep_its_size() {
+        let people: Vec<Vec<Evidence>> = (0..4)
+            .map(|i| {
+                let toward = f64::from(i % 2);
+                vec![
+                    Evidence { delta: DVector::from_vec(vec![2.0, 0.1]), preference: toward, weight: 1.0 };
+                    10
+                ]
+            })
+            .collect();
+        let fit = |pseudo_users| {
+            let options = EmOptions { rounds: 1, tolerance: 0.0, pseudo_users };
+            empirical_bayes(&people, 2, &options).expect("valid").covariance().clone()
+        };
+        let (free, shrunk) = (fit(0.0), fit(4.0));
+        assert!((free.trace() - shrunk.trace()).abs() < 1e-12);
+        assert!(shrunk[(0, 0)] / shrunk[(1, 1)] < free[(0, 0)] / free[(1, 1)]);
+    }
+
+    #[test]
+    fn a_population_of_nobody_is_refused() {
+        let options = EmOptions { rounds: 1, tolerance: 0.0, pseudo_users: 0.0 };
+        let message = empirical_bayes(&[vec![]], 2, &options).unwrap_err().to_string();
+        assert_eq!(message, "the list of users with judgments is empty");
+    }
+}

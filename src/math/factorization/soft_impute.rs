@@ -152,3 +152,52 @@ fn rotate(b: &DMatrix<f64>, u: &mut DMatrix<f64>) -> (DMatrix<f64>, Vec<f64>) {
 fn scale(u: &DMatrix<f64>, d: &[f64]) -> DMatrix<f64> {
     DMatrix::from_fn(u.nrows(), u.ncols(), |j, i| u[(j, i)] * d[j])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const REFERENCE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/soft_impute.json"));
+
+    /// `tests/reference/soft_impute.py`: a full singular value decomposition of the dense matrix every round.
+    #[test]
+    fn meets_the_dense_definition() {
+        let reference: Value = serde_json::from_str(REFERENCE).expect("JSON");
+        let count = |name: &str| reference[name].as_u64().expect("a count") as usize;
+        let (rows, columns) = (count("rows"), count("columns"));
+        let mut row_starts = vec![0; rows + 1];
+        let mut outcomes = Vec::new();
+        for cell in reference["cells"].as_array().expect("cells") {
+            let (row, pair) =
+                (cell[0].as_u64().expect("row") as usize, cell[1].as_u64().expect("column") as usize);
+            row_starts[row + 1] += 1;
+            outcomes.push(Outcome {
+                pair,
+                preference: 0.5 + 0.5 * cell[2].as_f64().expect("entry"),
+                weight: 1.0,
+            });
+        }
+        (0..rows).for_each(|row| row_starts[row + 1] += row_starts[row]);
+        let by_pair = ByPair::new(&outcomes, &row_starts, columns);
+        let sparse = Sparse::of_outcomes(&outcomes, &row_starts, &by_pair, columns);
+        let threshold = reference["threshold"].as_f64().expect("a number");
+        let LowRank { users, values, pairs } = soft_impute(&sparse, count("rank"), threshold, 20_000, 1);
+        for (value, expected) in values.iter().zip(reference["values"].as_array().expect("values")) {
+            assert!((value - expected.as_f64().expect("a number")).abs() < 1e-5, "{value} {expected}");
+        }
+        let completed = users * DMatrix::from_diagonal(&values.into()) * pairs.transpose();
+        for i in 0..rows {
+            for j in 0..columns {
+                let expected = reference["completed"][i][j].as_f64().expect("a number");
+                assert!(
+                    (completed[(i, j)] - expected).abs() < 1e-5,
+                    "({i}, {j}): {} {expected}",
+                    completed[(i, j)]
+                );
+            }
+        }
+    }
+}

@@ -27,33 +27,43 @@ pub(super) fn kind(overlap: f64) -> Start {
 impl Likelihood<'_> {
     /// The start of a kind.
     ///
-    /// Soft-impute: V√d are the pairs' factors (logits are twice the entries 2a − 1, to first order); the head meets
-    /// them by ridge regression, W̃ = Σ_p v_p (z₁ − z₂)ᵀ (P diag(s) + α I)⁻¹ (Algorithm 1, line 2).
+    /// Soft-impute: V are the pairs' factors and 2U diag(d) the users' (logits are twice the entries 2a − 1, to first
+    /// order); the head meets the pairs' by ridge regression, W̃ = Σ_p v_p (z₁ − z₂)ᵀ (P diag(s) + α I)⁻¹ (Algorithm 1,
+    /// line 2).
     ///
     /// User gradients: with w the shared reward, g_i = Σ_s w_s (a − p)(z₁ − z₂) points to where user i differs from it,
     /// and the heads are w and the first J − 1 right singular vectors of the g_i, each coordinate scaled by how well it
     /// is known.
     pub(super) fn start(&self, kind: Start, j: usize, alpha: f64, threshold: f64, seed: u64) -> Started {
-        let (head, spectrum) = match kind {
+        let (mut head, mut coefficients, spectrum) = match kind {
             Start::SoftImpute => self.imputed_head(j, alpha, threshold, seed),
             Start::UserGradients => self.gradient_head(j, alpha),
         };
-        let users = self.user_starts.len() - 1;
-        let state = State {
-            mean: DVector::zeros(head.nrows()),
-            coefficients: DMatrix::zeros(head.nrows(), users),
-            head: self.unit_scale(head),
-        };
+        // Each base function's differences get second moment 1; rows of zeros stay.
+        for (mut row, mut lambda) in head.row_iter_mut().zip(coefficients.row_iter_mut()) {
+            let moment: f64 = row.iter().zip(self.basis.moments.iter()).map(|(w, s)| w * w * s).sum();
+            if moment > 0.0 {
+                row /= moment.sqrt();
+                lambda *= moment.sqrt();
+            }
+        }
+        let state = State { mean: DVector::zeros(head.nrows()), coefficients, head };
         Started { state, spectrum, start: kind }
     }
 
-    fn imputed_head(&self, j: usize, alpha: f64, threshold: f64, seed: u64) -> (DMatrix<f64>, Vec<f64>) {
+    /// Head (J × r), coefficients (J × users) and singular values.
+    fn imputed_head(
+        &self,
+        j: usize,
+        alpha: f64,
+        threshold: f64,
+        seed: u64,
+    ) -> (DMatrix<f64>, DMatrix<f64>, Vec<f64>) {
         let sparse = Sparse::of_outcomes(&self.outcomes, self.user_starts, self.by_pair, self.pairs.len());
         let filled = soft_impute(&sparse, j, threshold, ROUNDS, seed);
         let mut texts = DMatrix::zeros(filled.values.len(), self.basis.texts());
         for (p, &(first, second)) in self.pairs.iter().enumerate() {
-            for (k, value) in filled.values.iter().enumerate() {
-                let v = filled.pairs[(p, k)] * (2.0 * value).sqrt();
+            for (k, v) in filled.pairs.row(p).iter().enumerate() {
                 texts[(k, first)] += v;
                 texts[(k, second)] -= v;
             }
@@ -63,10 +73,13 @@ impl Likelihood<'_> {
         for (mut column, s) in head.column_iter_mut().zip(self.basis.moments.iter()) {
             column /= pairs * s + alpha;
         }
-        (head, filled.values)
+        let coefficients = DMatrix::from_fn(filled.values.len(), filled.users.nrows(), |k, i| {
+            2.0 * filled.values[k] * filled.users[(i, k)]
+        });
+        (head, coefficients, filled.values)
     }
 
-    fn gradient_head(&self, j: usize, alpha: f64) -> (DMatrix<f64>, Vec<f64>) {
+    fn gradient_head(&self, j: usize, alpha: f64) -> (DMatrix<f64>, DMatrix<f64>, Vec<f64>) {
         let users = self.user_starts.len() - 1;
         let mut shared = DMatrix::zeros(1, self.basis.rank());
         fit_shared(self, alpha, &mut shared);
@@ -96,18 +109,9 @@ impl Likelihood<'_> {
                 head[(k + 1, c)] = vectors[(k, c)] / scale;
             }
         }
-        (head, spectrum)
-    }
-
-    /// Rows scaled so that each base function's differences have second moment 1; rows of zeros stay.
-    fn unit_scale(&self, mut head: DMatrix<f64>) -> DMatrix<f64> {
-        for mut row in head.row_iter_mut() {
-            let moment: f64 = row.iter().zip(self.basis.moments.iter()).map(|(w, s)| w * w * s).sum();
-            if moment > 0.0 {
-                row /= moment.sqrt();
-            }
-        }
-        head
+        let mut coefficients = DMatrix::zeros(head.nrows(), users);
+        coefficients.row_mut(0).fill(1.0);
+        (head, coefficients, spectrum)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::math::logistic::binary_cross_entropy;
 
 /// Trials at most, for the factorization and for the shared reward alike.
 const TRIALS: usize = 12;
-const COLD: Limits = Limits { rounds: 20, tolerance: 1e-4, expansions: 2 };
-const WARM: Limits = Limits { rounds: 12, tolerance: 1e-4, expansions: 0 };
+const COLD: Limits = Limits { rounds: 20, tolerance: 0.5, expansions: 2 };
+const WARM: Limits = Limits { rounds: 12, tolerance: 0.5, expansions: 0 };
 /// Each trial multiplies or divides one hyperparameter by this.
 const STRIDE: f64 = 3.0;
 /// Ridge to begin with, a judgment.

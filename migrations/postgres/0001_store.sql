@@ -40,6 +40,9 @@ CREATE TABLE query (
     CONSTRAINT query_users_fkey FOREIGN KEY (tenant, user_id) REFERENCES users ON DELETE CASCADE
 );
 
+-- For throwing old unanswered questions away without reading the others.
+CREATE INDEX query_expires_idx ON query (expires);
+
 -- The log, the truth from which every fit is derived. Lines are never changed: an undo marks its line.
 CREATE TABLE preference (
     tenant TEXT COLLATE "C" NOT NULL,         -- whose person

@@ -2,13 +2,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Connection, PgPool, SqlitePool};
 
 use super::sql::{Db, values};
 use super::{Database, StoreConfig, StoreError};
@@ -73,6 +74,9 @@ async fn open(config: &StoreConfig) -> Result<(Db, Option<File>), StoreError> {
     }
 }
 
+/// How long an idle connection is taken to be alive without asking it.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
 async fn open_postgres(url: &str, config: &StoreConfig) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(StoreError::Url)?
@@ -81,6 +85,16 @@ async fn open_postgres(url: &str, config: &StoreConfig) -> Result<PgPool, StoreE
     let pool = PgPoolOptions::new()
         .max_connections(config.connections)
         .acquire_timeout(config.acquire_timeout)
+        // A round trip that only asks whether the connection lives is spared where it lived a moment ago.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await?;
     Ok(pool)
@@ -99,11 +113,13 @@ async fn open_sqlite(path: &Path, config: &StoreConfig) -> Result<(SqlitePool, S
         .pragma("secure_delete", "ON");
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
+        .test_before_acquire(false)
         .acquire_timeout(config.acquire_timeout)
         .connect_with(options.clone())
         .await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(config.connections)
+        .test_before_acquire(false)
         .acquire_timeout(config.acquire_timeout)
         .connect_with(options.pragma("query_only", "ON"))
         .await?;

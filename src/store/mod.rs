@@ -44,6 +44,7 @@ mod queries;
 mod requests;
 mod rows;
 mod sql;
+mod sweep;
 mod users;
 
 pub use config::{Database, StoreConfig};
@@ -55,3 +56,4 @@ pub use rows::{
     JobState, Lease, LogRow, ModelRow, ModelState, NewPreference, PoolRow, PreferenceRow, QueryRow, Recall,
     Revision, StoredPosterior, Undo, UnixMillis, UserRow, UserSnapshot,
 };
+pub use sweep::Swept;

@@ -101,25 +101,6 @@ impl Store {
             .await?;
         rows.iter().map(query_row).collect()
     }
-
-    /// Throws away questions that expired before `before` and have no answer in the log; returns how many. A late
-    /// answer to one of them is refused from then on.
-    pub async fn forget_unanswered_queries(
-        &self,
-        tenant: &TenantId,
-        before: UnixMillis,
-    ) -> Result<u64, StoreError> {
-        self.db
-            .execute(
-                "DELETE FROM query
-                 WHERE tenant = $1 AND expires < $2
-                   AND NOT EXISTS (SELECT 1 FROM preference p
-                                   WHERE p.tenant = query.tenant AND p.user_id = query.user_id
-                                     AND p.query_id = query.query_id)",
-                values![tenant, before],
-            )
-            .await
-    }
 }
 
 fn query_row(row: &Row) -> Result<QueryRow, StoreError> {

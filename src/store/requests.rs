@@ -31,11 +31,6 @@ impl Store {
         tx.commit().await?;
         Ok(recall)
     }
-
-    /// Throws away replies whose time is over; returns how many.
-    pub async fn forget_expired_requests(&self, now: UnixMillis) -> Result<u64, StoreError> {
-        self.db.execute("DELETE FROM request WHERE expires <= $1", values![now]).await
-    }
 }
 
 impl Tx {

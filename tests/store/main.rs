@@ -2,11 +2,14 @@
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/skip.rs"]
+mod skip;
 
 mod datasets;
 mod embeddings;
 mod engines;
 mod erasure;
+mod faults;
 mod fixture;
 mod jobs;
 mod models;

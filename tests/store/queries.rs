@@ -1,12 +1,12 @@
 use pref::domain::{QueryId, RequestId};
-use pref::store::{QueryRow, Recall};
+use pref::store::{Append, NewPreference, QueryRow, Recall, Swept};
 
 use crate::fixture::{DAY, Fixture, HOUR, NOW, answer_to, comparison, question, request, tenant, user};
 
 crate::on_both_engines!(
     a_question_comes_back_as_it_was_stored,
     questions_and_their_reply_are_stored_together,
-    unanswered_questions_are_forgotten_and_answered_ones_kept,
+    a_month_after_its_time_an_unanswered_question_is_swept_away,
 );
 
 async fn a_question_comes_back_as_it_was_stored(f: &Fixture) {
@@ -33,13 +33,16 @@ async fn questions_and_their_reply_are_stored_together(f: &Fixture) {
     assert_eq!(f.store.open_queries(&tenant(), &ada, NOW).await.unwrap().len(), 3);
 }
 
-async fn unanswered_questions_are_forgotten_and_answered_ones_kept(f: &Fixture) {
+async fn a_month_after_its_time_an_unanswered_question_is_swept_away(f: &Fixture) {
     let ada = user("ada");
     let answered = f.ask(&ada, comparison("x", "a", "b")).await;
     f.answer(&ada, answer_to(&answered)).await;
     let open = f.ask(&ada, comparison("x", "a", "c")).await;
-    assert_eq!(f.store.forget_unanswered_queries(&tenant(), NOW + HOUR).await.unwrap(), 0);
-    assert_eq!(f.store.forget_unanswered_queries(&tenant(), NOW + DAY).await.unwrap(), 1);
+    assert_eq!(f.store.sweep(NOW + 30 * DAY).await.unwrap(), Swept { requests: 0, queries: 0 });
+    assert_eq!(f.store.sweep(NOW + HOUR + 30 * DAY).await.unwrap(), Swept { requests: 0, queries: 1 });
     assert!(f.store.query(&tenant(), &ada, answered.query_id).await.unwrap().is_some());
     assert!(f.store.query(&tenant(), &ada, open.query_id).await.unwrap().is_none());
+    let late = NewPreference { expected_revision: 1, ..answer_to(&open) };
+    let late = f.store.append_preference(&tenant(), &ada, &late).await.unwrap();
+    assert_eq!(late, Append::QueryNotFound);
 }

@@ -39,6 +39,6 @@ async fn a_reply_is_kept_until_its_time_is_over(f: &Fixture) {
     let mut second = request(first.request_id, 2, "second reply");
     (second.created, second.expires) = (NOW + DAY, NOW + 2 * DAY);
     assert_eq!(f.store.remember(&tenant(), None, &second).await.unwrap(), Recall::New);
-    assert_eq!(f.store.forget_expired_requests(NOW + DAY).await.unwrap(), 0);
-    assert_eq!(f.store.forget_expired_requests(NOW + 2 * DAY).await.unwrap(), 1);
+    assert_eq!(f.store.sweep(NOW + DAY).await.unwrap().requests, 0);
+    assert_eq!(f.store.sweep(NOW + 2 * DAY).await.unwrap().requests, 1);
 }

@@ -32,7 +32,10 @@ pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 async fn start(config: Config) -> anyhow::Result<()> {
     let store = Store::connect(&config.store).await.context("cannot open the database")?;
     let engine = Engine::new(store, config.engine.clone());
-    serve(bind(&config).await?, engine, &config).await
+    let listener = bind(&config).await?;
+    // For whoever started it with port 0, or waits for it to come up.
+    println!("listening on {}", listener.local_addr()?);
+    serve(listener, engine, &config).await
 }
 
 /// Takes the address that the settings name.

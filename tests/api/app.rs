@@ -1,0 +1,265 @@
+//! The real server, and one helper for each RPC.
+
+use std::time::Duration;
+
+use pref::domain::TenantId;
+use pref::engine::{Engine, EngineConfig};
+use pref::service::proto::candidate_service_client::CandidateServiceClient;
+use pref::service::proto::personalization_service_client::PersonalizationServiceClient;
+use pref::service::proto::*;
+use pref::service::{Limits, ServeError, ServiceConfig, serve};
+use pref::store::{Database, Store, StoreConfig};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::artifact;
+use crate::postgres::TestDatabase;
+
+/// Longest text that the server under test takes.
+pub(crate) const MAX_TEXT_BYTES: usize = 2000;
+/// Largest message that it takes.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+pub(crate) struct TestApp {
+    pub(crate) engine: Engine,
+    pub(crate) channel: Channel,
+    stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
+    server: tokio::sync::Mutex<Option<JoinHandle<Result<(), ServeError>>>>,
+    _folder: TempDir,
+    _database: Option<TestDatabase>,
+}
+
+impl TestApp {
+    /// A server on SQLite whose model serves.
+    pub(crate) async fn on_sqlite() -> Self {
+        let app = Self::without_model_on_sqlite().await;
+        app.install_model().await;
+        app
+    }
+
+    /// A server on Postgres whose model serves; nothing where there is no Postgres.
+    pub(crate) async fn on_postgres(test: &str) -> Option<Self> {
+        let database = TestDatabase::create(test).await?;
+        let app = Self::start(StoreConfig::new(Database::Postgres(database.url())), Some(database)).await;
+        app.install_model().await;
+        Some(app)
+    }
+
+    /// A server that has not been told yet which model serves.
+    pub(crate) async fn without_model_on_sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let config = StoreConfig::new(Database::Sqlite(folder.path().join("pref.sqlite")));
+        Self { _folder: folder, ..Self::start(config, None).await }
+    }
+
+    async fn start(store: StoreConfig, database: Option<TestDatabase>) -> Self {
+        let config = EngineConfig { seed: Some(1), ..EngineConfig::default() };
+        let engine = Engine::new(Store::connect(&store).await.expect("the store opens"), config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = ServiceConfig {
+            limits: Limits { text_bytes: MAX_TEXT_BYTES, message_bytes: MAX_MESSAGE_BYTES, ..Limits::default() },
+            drain_timeout: Duration::from_millis(300),
+            ..ServiceConfig::default()
+        };
+        let served = engine.clone();
+        let server = tokio::spawn(async move {
+            let stopped = async { stopped.await.unwrap_or_default() };
+            serve(listener, stopped, served, &service).await
+        });
+        let endpoint = Endpoint::try_from(format!("http://{address}")).expect("an address makes a URL");
+        Self {
+            engine,
+            channel: endpoint.connect_lazy(),
+            stop: std::sync::Mutex::new(Some(stop)),
+            server: tokio::sync::Mutex::new(Some(server)),
+            _folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            _database: database,
+        }
+    }
+
+    /// Activates the artifact `test-1`.
+    pub(crate) async fn install_model(&self) {
+        let location = artifact::location().to_string_lossy();
+        self.engine.install_model(&TenantId::default_tenant(), &location).await.expect("the model can be activated");
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn ask_to_stop(&self) {
+        if let Some(stop) = self.stop.lock().unwrap().take() {
+            // A server that is gone already needs no asking.
+            let _ = stop.send(());
+        }
+    }
+
+    /// Asks the server to stop, and waits until it has.
+    pub(crate) async fn stop(&self) {
+        self.ask_to_stop();
+        if let Some(server) = self.server.lock().await.take() {
+            server.await.expect("the server does not panic").expect("the server ends well");
+        }
+        self.engine.store().close().await;
+    }
+
+    pub(crate) fn personalization(&self) -> PersonalizationServiceClient<Channel> {
+        PersonalizationServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn candidates(&self) -> CandidateServiceClient<Channel> {
+        CandidateServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) async fn next_query(&self, request: NextQueryRequest) -> Result<NextQueryResponse, Status> {
+        Ok(self.personalization().next_query(request).await?.into_inner())
+    }
+
+    pub(crate) async fn submit(&self, request: SubmitPreferenceRequest) -> Result<SubmitPreferenceResponse, Status> {
+        Ok(self.personalization().submit_preference(request).await?.into_inner())
+    }
+
+    /// The three events of a completion.
+    pub(crate) async fn generate(
+        &self,
+        request: GenerateRequest,
+    ) -> Result<(GenerateStarted, GenerateDelta, GenerateFinished), Status> {
+        use generate_response::Event;
+        let mut events = self.personalization().generate(request).await?.into_inner();
+        let mut next = async || Ok::<_, Status>(events.message().await?.and_then(|message| message.event));
+        let (Some(Event::Started(started)), Some(Event::Delta(delta)), Some(Event::Finished(finished)), None) =
+            (next().await?, next().await?, next().await?, next().await?)
+        else {
+            panic!("a completion is started, delta, finished");
+        };
+        Ok((started, delta, finished))
+    }
+
+    pub(crate) async fn score(&self, request: ScoreRequest) -> Result<ScoreResponse, Status> {
+        Ok(self.personalization().score(request).await?.into_inner())
+    }
+
+    pub(crate) async fn get_user(&self, user: &str) -> Result<UserProfile, Status> {
+        let request = GetUserRequest { user_id: user.to_owned(), min_revision: 0 };
+        let reply = self.personalization().get_user(request).await?.into_inner();
+        Ok(reply.profile.expect("a reply has a profile"))
+    }
+
+    pub(crate) async fn list_users(&self, page_size: u32, page_token: &str) -> Result<ListUsersResponse, Status> {
+        let request = ListUsersRequest { page_size, page_token: page_token.to_owned() };
+        Ok(self.personalization().list_users(request).await?.into_inner())
+    }
+
+    pub(crate) async fn delete_user(&self, user: &str) -> Result<(), Status> {
+        let request = DeleteUserRequest { user_id: user.to_owned(), request_id: String::new() };
+        self.personalization().delete_user(request).await.map(drop)
+    }
+
+    pub(crate) async fn list_preferences(&self, user: &str) -> Result<Vec<Preference>, Status> {
+        let request = ListPreferencesRequest { user_id: user.to_owned(), ..Default::default() };
+        Ok(self.personalization().list_preferences(request).await?.into_inner().preferences)
+    }
+
+    pub(crate) async fn delete_preference(&self, user: &str, preference_id: &str) -> Result<UserProfile, Status> {
+        let request = DeletePreferenceRequest {
+            user_id: user.to_owned(),
+            preference_id: preference_id.to_owned(),
+            request_id: String::new(),
+        };
+        let reply = self.personalization().delete_preference(request).await?.into_inner();
+        Ok(reply.profile.expect("a reply has a profile"))
+    }
+
+    pub(crate) async fn import(&self, rows: Vec<ImportCandidatesRequest>) -> Result<ImportCandidatesResponse, Status> {
+        Ok(self.candidates().import_candidates(tokio_stream::iter(rows)).await?.into_inner())
+    }
+
+    pub(crate) async fn list_pools(&self) -> Result<Vec<Pool>, Status> {
+        Ok(self.candidates().list_pools(ListPoolsRequest::default()).await?.into_inner().pools)
+    }
+
+    pub(crate) async fn delete_pool(&self, pool: &str) -> Result<(), Status> {
+        let request = DeletePoolRequest { pool: pool.to_owned(), request_id: String::new() };
+        self.candidates().delete_pool(request).await.map(drop)
+    }
+
+    /// Imports the pool `topics`: four prompts with four responses each.
+    pub(crate) async fn import_topics(&self) {
+        let rows = PROMPTS.map(|prompt| row("topics", prompt, &RESPONSES.map(|words| format!("{prompt} {words}"))));
+        self.import(rows.to_vec()).await.expect("the pool can be imported");
+    }
+
+    /// One question from the pool `topics`.
+    pub(crate) async fn ask(&self, user: &str) -> Query {
+        let mut reply = self.next_query(from_pool(user, "topics")).await.expect("a question is left");
+        reply.queries.remove(0)
+    }
+}
+
+pub(crate) const PROMPTS: [&str; 4] = ["On tea:", "On rain:", "On maps:", "On bread:"];
+const RESPONSES: [&str; 4] = [
+    "Short.",
+    "A few plain words, and then some more of them, until a long sentence is made.",
+    "Incontrovertible multisyllabic terminology predominates throughout.",
+    "One two. One two. One two. One two.",
+];
+
+pub(crate) fn row(pool: &str, prompt: &str, responses: &[String]) -> ImportCandidatesRequest {
+    ImportCandidatesRequest {
+        pool: pool.to_owned(),
+        prompt: prompt.to_owned(),
+        responses: responses.to_vec(),
+        request_id: String::new(),
+    }
+}
+
+pub(crate) fn from_pool(user: &str, pool: &str) -> NextQueryRequest {
+    NextQueryRequest {
+        user_id: user.to_owned(),
+        source: Some(next_query_request::Source::Pool(pool.to_owned())),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn answer(user: &str, query_id: &str, outcome: Outcome) -> SubmitPreferenceRequest {
+    SubmitPreferenceRequest {
+        user_id: user.to_owned(),
+        target: Some(submit_preference_request::Target::QueryId(query_id.to_owned())),
+        outcome: outcome.into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn judge(user: &str, (prompt, a, b): (&str, &str, &str), outcome: Outcome) -> SubmitPreferenceRequest {
+    SubmitPreferenceRequest {
+        target: Some(submit_preference_request::Target::Comparison(Comparison {
+            prompt: prompt.to_owned(),
+            response_a: a.to_owned(),
+            response_b: b.to_owned(),
+        })),
+        ..answer(user, "", outcome)
+    }
+}
+
+pub(crate) fn request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// What a program goes by: the code and the reason.
+pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+    let status = answer.expect_err("the call is refused");
+    let info = status.get_error_details().error_info().cloned().expect("every refusal has an ErrorInfo");
+    assert_eq!(info.domain, "pref.dev");
+    (status.code(), info.reason)
+}
+
+/// The field that a refusal names.
+pub(crate) fn refused_field<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+    let status = answer.expect_err("the call is refused");
+    let request = status.get_error_details().bad_request().cloned().expect("the refusal names a field");
+    (status.code(), request.field_violations[0].field.clone())
+}

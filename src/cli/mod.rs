@@ -7,6 +7,7 @@ mod ask;
 mod client;
 mod config_check;
 mod describe;
+mod doctor;
 mod embed;
 mod evaluate;
 mod health;
@@ -48,8 +49,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ask(ask::Args),
-    ConfigCheck(config_check::Args),
+    ConfigCheck(Box<config_check::Args>),
     Describe(describe::Args),
+    Doctor(Box<doctor::Args>),
     Embed(embed::Args),
     Evaluate(evaluate::Args),
     Health(health::Args),
@@ -67,8 +69,9 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Ask(args) => ask::run(args, &global),
-        Command::ConfigCheck(args) => config_check::run(args, &global),
+        Command::ConfigCheck(args) => config_check::run(*args, &global),
         Command::Describe(args) => describe::run(args, &global),
+        Command::Doctor(args) => doctor::run(*args, &global),
         Command::Embed(args) => embed::run(args, &global),
         Command::Evaluate(args) => evaluate::run(args, &global),
         Command::Health(args) => health::run(args, &global),

@@ -36,6 +36,7 @@ impl Engine {
             return Ok(reply);
         }
 
+        let converged = self.is_converged(tenant, user).await?;
         let _turn = self.turn(tenant, user).await;
         for _ in 0..ATTEMPTS {
             let snapshot = self.fitted_snapshot(tenant, user, &model).await?;
@@ -46,7 +47,7 @@ impl Engine {
             let posterior = fit(evidence, &model).await?;
 
             let revision = snapshot.revision + 1;
-            let profile = Profile::new(user, &model, &posterior, (answers, revision), false);
+            let profile = Profile::new(user, &model, &posterior, (answers, revision), converged);
             let derived = [derived(&model, &posterior, answers, None)];
             let remembered = self.remembered(&call, &profile)?;
             let now = self.now();

@@ -117,7 +117,10 @@ impl Engine {
         model: &ServingModel,
     ) -> Result<Judged, EngineError> {
         let (query_id, comparison, delta, converged) = match &request.target {
-            Target::Comparison(comparison) => (None, comparison.clone(), None, false),
+            Target::Comparison(comparison) => {
+                let converged = self.is_converged(tenant, &request.user).await?;
+                (None, comparison.clone(), None, converged)
+            }
             Target::Query(id) => match self.store().query(tenant, &request.user, *id).await? {
                 Some(query) => {
                     let delta = (query.model_version == model.version).then_some(query.delta);

@@ -78,6 +78,23 @@ impl Store {
         row.map(|row| query_row(&row)).transpose()
     }
 
+    /// Expected gain, in bits, of the best of the questions that were chosen last; nothing where none was ever asked.
+    pub async fn latest_information_gain(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+    ) -> Result<Option<f64>, StoreError> {
+        let row = self
+            .db
+            .row(
+                "SELECT information_gain FROM query WHERE tenant = $1 AND user_id = $2
+                 ORDER BY created DESC, information_gain DESC LIMIT 1",
+                values![tenant, user],
+            )
+            .await?;
+        row.map(|row| row.get(0)).transpose()
+    }
+
     /// The user's questions that are neither answered nor expired at `now`, oldest first.
     pub async fn open_queries(
         &self,

@@ -64,7 +64,11 @@ impl TestApp {
         let address = listener.local_addr().expect("a bound listener has an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let service = ServiceConfig {
-            limits: Limits { text_bytes: MAX_TEXT_BYTES, message_bytes: MAX_MESSAGE_BYTES, ..Limits::default() },
+            limits: Limits {
+                text_bytes: MAX_TEXT_BYTES,
+                message_bytes: MAX_MESSAGE_BYTES,
+                ..Limits::default()
+            },
             drain_timeout: Duration::from_millis(300),
             ..ServiceConfig::default()
         };
@@ -87,7 +91,10 @@ impl TestApp {
     /// Activates the artifact `test-1`.
     pub(crate) async fn install_model(&self) {
         let location = artifact::location().to_string_lossy();
-        self.engine.install_model(&TenantId::default_tenant(), &location).await.expect("the model can be activated");
+        self.engine
+            .install_model(&TenantId::default_tenant(), &location)
+            .await
+            .expect("the model can be activated");
     }
 
     /// Asks the server to stop.
@@ -119,7 +126,10 @@ impl TestApp {
         Ok(self.personalization().next_query(request).await?.into_inner())
     }
 
-    pub(crate) async fn submit(&self, request: SubmitPreferenceRequest) -> Result<SubmitPreferenceResponse, Status> {
+    pub(crate) async fn submit(
+        &self,
+        request: SubmitPreferenceRequest,
+    ) -> Result<SubmitPreferenceResponse, Status> {
         Ok(self.personalization().submit_preference(request).await?.into_inner())
     }
 
@@ -149,7 +159,11 @@ impl TestApp {
         Ok(reply.profile.expect("a reply has a profile"))
     }
 
-    pub(crate) async fn list_users(&self, page_size: u32, page_token: &str) -> Result<ListUsersResponse, Status> {
+    pub(crate) async fn list_users(
+        &self,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<ListUsersResponse, Status> {
         let request = ListUsersRequest { page_size, page_token: page_token.to_owned() };
         Ok(self.personalization().list_users(request).await?.into_inner())
     }
@@ -164,7 +178,11 @@ impl TestApp {
         Ok(self.personalization().list_preferences(request).await?.into_inner().preferences)
     }
 
-    pub(crate) async fn delete_preference(&self, user: &str, preference_id: &str) -> Result<UserProfile, Status> {
+    pub(crate) async fn delete_preference(
+        &self,
+        user: &str,
+        preference_id: &str,
+    ) -> Result<UserProfile, Status> {
         let request = DeletePreferenceRequest {
             user_id: user.to_owned(),
             preference_id: preference_id.to_owned(),
@@ -174,7 +192,10 @@ impl TestApp {
         Ok(reply.profile.expect("a reply has a profile"))
     }
 
-    pub(crate) async fn import(&self, rows: Vec<ImportCandidatesRequest>) -> Result<ImportCandidatesResponse, Status> {
+    pub(crate) async fn import(
+        &self,
+        rows: Vec<ImportCandidatesRequest>,
+    ) -> Result<ImportCandidatesResponse, Status> {
         Ok(self.candidates().import_candidates(tokio_stream::iter(rows)).await?.into_inner())
     }
 
@@ -189,7 +210,8 @@ impl TestApp {
 
     /// Imports the pool `topics`: four prompts with four responses each.
     pub(crate) async fn import_topics(&self) {
-        let rows = PROMPTS.map(|prompt| row("topics", prompt, &RESPONSES.map(|words| format!("{prompt} {words}"))));
+        let rows =
+            PROMPTS.map(|prompt| row("topics", prompt, &RESPONSES.map(|words| format!("{prompt} {words}"))));
         self.import(rows.to_vec()).await.expect("the pool can be imported");
     }
 
@@ -234,7 +256,11 @@ pub(crate) fn answer(user: &str, query_id: &str, outcome: Outcome) -> SubmitPref
     }
 }
 
-pub(crate) fn judge(user: &str, (prompt, a, b): (&str, &str, &str), outcome: Outcome) -> SubmitPreferenceRequest {
+pub(crate) fn judge(
+    user: &str,
+    (prompt, a, b): (&str, &str, &str),
+    outcome: Outcome,
+) -> SubmitPreferenceRequest {
     SubmitPreferenceRequest {
         target: Some(submit_preference_request::Target::Comparison(Comparison {
             prompt: prompt.to_owned(),

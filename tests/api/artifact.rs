@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use nalgebra::{DMatrix, DVector};
 use pref::model::{
-    Artifact, ArtifactLocation, BackboneOptions, MEASURES, Manifest, PriorRecord, TrainingUsers, open_backbone,
+    Artifact, ArtifactLocation, BackboneOptions, MEASURES, Manifest, PriorRecord, TrainingUsers,
+    open_backbone,
 };
 
 /// J

@@ -41,7 +41,11 @@ async fn nothing_serves_before_the_model_is_warm_and_nothing_while_draining() {
     app.engine.load_active_model(&pref::domain::TenantId::default_tenant()).await.unwrap();
     until(&app, "", ServingStatus::Serving).await;
     until(&app, SERVICES[2], ServingStatus::Serving).await;
-    assert_eq!(health(&app, SERVICES[0]).await, ServingStatus::NotServing, "there is no model to personalise with");
+    assert_eq!(
+        health(&app, SERVICES[0]).await,
+        ServingStatus::NotServing,
+        "there is no model to personalise with"
+    );
     let refused = refusal(app.submit(judge("ada", ("x", "a", "b"), Outcome::First)).await);
     assert_eq!(refused, (Code::FailedPrecondition, "NO_ACTIVE_MODEL".to_owned()));
     assert_eq!(refusal(app.next_query(from_pool("ada", "p")).await).1, "NO_ACTIVE_MODEL");

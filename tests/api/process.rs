@@ -124,7 +124,8 @@ async fn a_killed_server_has_lost_no_acknowledged_answer_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_has_lost_no_acknowledged_answer_on_postgres() {
-    let Some(database) = TestDatabase::create("a_killed_server_has_lost_no_acknowledged_answer_on_postgres").await
+    let Some(database) =
+        TestDatabase::create("a_killed_server_has_lost_no_acknowledged_answer_on_postgres").await
     else {
         return;
     };
@@ -136,7 +137,8 @@ async fn a_killed_server_has_lost_no_acknowledged_answer_on_postgres() {
 async fn health_and_exit_codes_tell_whether_it_serves() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), None).await;
-    let taken = pref().arg("--data-dir").arg(folder.path()).arg("serve").arg("--listen").arg("127.0.0.1:0").output();
+    let taken =
+        pref().arg("--data-dir").arg(folder.path()).arg("serve").arg("--listen").arg("127.0.0.1:0").output();
     let taken = taken.unwrap();
     assert!(!taken.status.success());
     assert!(String::from_utf8_lossy(&taken.stderr).contains("in use by another process"), "{taken:?}");
@@ -144,7 +146,8 @@ async fn health_and_exit_codes_tell_whether_it_serves() {
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let port = pref().arg("--data-dir").arg(folder.path()).args(["serve", "--listen", &address]).output().unwrap();
+    let port =
+        pref().arg("--data-dir").arg(folder.path()).args(["serve", "--listen", &address]).output().unwrap();
     assert!(!port.status.success());
     assert!(String::from_utf8_lossy(&port.stderr).contains("cannot listen on"), "{port:?}");
     drop(listener);
@@ -154,7 +157,8 @@ async fn health_and_exit_codes_tell_whether_it_serves() {
     assert!(String::from_utf8_lossy(&health.stderr).contains("cannot reach"), "{health:?}");
 
     let away = "postgres://nobody@127.0.0.1:1/none";
-    let away = pref().args(["serve", "--database-url", away, "--database-acquire-seconds", "1"]).output().unwrap();
+    let away =
+        pref().args(["serve", "--database-url", away, "--database-acquire-seconds", "1"]).output().unwrap();
     assert!(!away.status.success());
     assert!(String::from_utf8_lossy(&away.stderr).contains("the database is not available"), "{away:?}");
 }

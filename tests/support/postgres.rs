@@ -10,14 +10,14 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use std::str::FromStr;
 
 /// An empty database, dropped with this value.
-pub struct TestDatabase {
+pub(crate) struct TestDatabase {
     admin: PgConnectOptions,
     name: String,
 }
 
 impl TestDatabase {
     /// Makes a database; nothing, with a line about it, where there is no cluster to make it in.
-    pub async fn create(test: &str) -> Option<Self> {
+    pub(crate) async fn create(test: &str) -> Option<Self> {
         let Ok(url) = std::env::var("PREF_TEST_DATABASE_URL") else {
             crate::skip::skip(test, "PREF_TEST_DATABASE_URL is not set");
             return None;
@@ -31,12 +31,12 @@ impl TestDatabase {
     }
 
     /// Its URL.
-    pub fn url(&self) -> SecretString {
+    pub(crate) fn url(&self) -> SecretString {
         self.options().to_url_lossy().to_string().into()
     }
 
     /// For looking into it beside the store.
-    pub fn options(&self) -> PgConnectOptions {
+    pub(crate) fn options(&self) -> PgConnectOptions {
         self.admin.clone().database(&self.name)
     }
 }

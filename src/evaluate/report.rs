@@ -192,3 +192,59 @@ fn rows(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn seeds_are_averaged_before_people_and_gains_are_paired() {
+        let protocol = Protocol::new(vec![Method::Pref], vec![0, 5], 2);
+        let mut scores = Scores::new();
+        for (name, pref, classic) in [("a", [0.6, 0.8], 0.5), ("b", [0.9, 0.9], 0.8)] {
+            scores.insert((Method::Pref, 5, user(name)), pref.to_vec());
+            scores.insert((Method::Classic, 5, user(name)), vec![classic; 2]);
+        }
+        for method in [Method::Pref, Method::Classic] {
+            scores.insert((method, 0, user("a")), vec![0.5, 0.5]);
+        }
+        let (curves, paired, cohort) = summarise(&scores, &protocol);
+
+        let at_five = curves.iter().find(|p| p.method == Method::Pref && p.answers == 5).unwrap();
+        assert_eq!((at_five.users, at_five.seeds), (2, 2));
+        assert!((at_five.auc_mean - 0.8).abs() < 1e-12, "mean of .7 and .9");
+        assert!((at_five.auc_se.unwrap() - 0.1).abs() < 1e-12);
+        let gain = paired.iter().find(|g| g.answers == 5).unwrap();
+        assert!((gain.gain_mean - 0.15).abs() < 1e-12, "mean of .2 and .1");
+        assert!((gain.gain_se.unwrap() - 0.05).abs() < 1e-12);
+        // Only a counts at 0 and at 5.
+        assert!(cohort.curves.iter().all(|point| point.users == 1 && point.auc_se.is_none()));
+    }
+
+    #[test]
+    fn the_table_has_a_column_for_each_number_of_answers_and_a_dash_where_nobody_counts() {
+        let point = |method, answers, users| Point {
+            method,
+            answers,
+            auc_mean: 0.75,
+            auc_se: Some(0.01),
+            users,
+            seeds: 1,
+        };
+        let curves = vec![point(Method::Pref, 0, 9), point(Method::Pref, 5, 7), point(Method::Classic, 0, 9)];
+        struct Table(Vec<Point>);
+        impl fmt::Display for Table {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                table(f, &self.0)
+            }
+        }
+        let lines: Vec<String> = Table(curves).to_string().lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), 4);
+        assert!(lines[1].ends_with("9                7"), "{}", lines[1]);
+        assert!(lines[3].trim_end().ends_with('–'), "{}", lines[3]);
+    }
+}

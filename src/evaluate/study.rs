@@ -213,3 +213,60 @@ fn donor<'a>(
     let index = rng.random_range(0..others.len().max(1));
     others.get(index).and_then(|&i| paths[i].get(&n))
 }
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::DMatrix;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::protocol::JudgedPair;
+    use super::*;
+    use crate::domain::UserId;
+    use crate::math::logistic::sigmoid;
+
+    /// 40 people who agree on the first coordinate and differ on the second and third, 60 comparisons each; the shared
+    /// reward knows the first.
+    fn population() -> (Vec<Person>, Prior) {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut normal = move || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+        let people = (0..40)
+            .map(|at| {
+                let lambda = DVector::from_vec(vec![1.0, 2.0 * normal(), 2.0 * normal()]);
+                let pairs = (0..60)
+                    .map(|_| {
+                        let delta = DVector::from_fn(3, |_, _| normal());
+                        let says = sigmoid(lambda.dot(&delta)) > 0.5;
+                        JudgedPair { classic: delta[0], delta, outcomes: vec![if says { 1.0 } else { 0.0 }] }
+                    })
+                    .collect();
+                Person { user: UserId::parse(format!("u{at}")).unwrap(), pairs }
+            })
+            .collect();
+        let covariance = DMatrix::from_diagonal(&DVector::from_vec(vec![0.1, 4.0, 4.0]));
+        (people, Prior::new(DVector::from_vec(vec![1.0, 0.0, 0.0]), covariance).unwrap())
+    }
+
+    #[test]
+    fn learning_helps_the_person_and_nobody_else() {
+        let (people, prior) = population();
+        let protocol = Protocol::new(Method::ALL.to_vec(), vec![0, 10, 100], 2);
+        let (curves, gains, _) = summarise(&run(&people, &prior, &protocol).unwrap(), &protocol);
+        let gain = |method, n| gains.iter().find(|g| g.method == method && g.answers == n).unwrap().gain_mean;
+        assert!(gain(Method::Pref, 10) > 0.2, "{gains:?}");
+        assert!(gain(Method::Pref, 10) >= gain(Method::Random, 10), "{gains:?}");
+        assert!(gain(Method::Shuffled, 10) < 0.0, "{gains:?}");
+        // Without answers everybody is the average person, who knows the first coordinate only.
+        assert!(gain(Method::Pref, 0).abs() < 1e-12, "{gains:?}");
+        assert!(curves.iter().all(|point| point.answers < 100), "nobody can be asked 100 of 36 questions");
+    }
+
+    #[test]
+    fn figures_do_not_depend_on_the_order_of_people() {
+        let (mut people, prior) = population();
+        let protocol = Protocol::new(vec![Method::Pref, Method::Random], vec![3], 1);
+        let before = run(&people, &prior, &protocol).unwrap();
+        people.reverse();
+        assert_eq!(run(&people, &prior, &protocol).unwrap(), before);
+    }
+}

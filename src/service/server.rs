@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -70,7 +71,17 @@ pub enum ServeError {
 /// that keeps a stream open, however long that takes.)
 pub async fn serve(
     listener: TcpListener,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()> + Send,
+    engine: Engine,
+    config: &ServiceConfig,
+) -> Result<(), ServeError> {
+    drive(listener, Box::pin(shutdown), engine, config).await
+}
+
+/// [`serve`], generic in nothing, so that the whole stack is compiled once and not again in each caller.
+async fn drive(
+    listener: TcpListener,
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send + '_>>,
     engine: Engine,
     config: &ServiceConfig,
 ) -> Result<(), ServeError> {

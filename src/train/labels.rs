@@ -7,6 +7,8 @@ use crate::model::{Example, Examples, MEASURES, interpretable_measures};
 pub(super) const SIGN_MEASURE: usize = 0;
 /// Correlations below this are not worth a word.
 const WEAKEST: f64 = 0.25;
+/// Measures that move together like this say the same.
+const SAME: f64 = 0.6;
 /// Most measures that a label names.
 const MOST: usize = 3;
 /// Texts kept at each end of a base function.
@@ -26,20 +28,27 @@ pub(super) fn style_measures(data: &Dataset) -> DMatrix<f64> {
 }
 
 /// A label for each base function: the style measures that it moves with, by the correlation of their differences over
-/// distinct pairs, `+` where it rewards more of them. Empty where it moves with none.
+/// distinct pairs, `+` where it rewards more of them, none that says the same as one before. Empty where it moves with
+/// none.
 pub(super) fn labels(data: &Dataset, features: &DMatrix<f64>, styles: &DMatrix<f64>) -> Vec<String> {
     let (phi, style) = (differences(data, features), differences(data, styles));
     (0..features.ncols())
         .map(|j| {
-            let mut found: Vec<(f64, &str)> = (MEASURES.iter().enumerate())
-                .map(|(m, measure)| (correlation(&phi, j, &style, m), measure.name))
+            let mut found: Vec<(f64, usize)> = (0..MEASURES.len())
+                .map(|m| (correlation(&phi, j, &style, m), m))
                 .filter(|(r, _)| r.abs() >= WEAKEST)
                 .collect();
             found.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
-            let words = found
+            let mut named: Vec<(f64, usize)> = Vec::with_capacity(MOST);
+            for (r, m) in found {
+                let said = named.iter().any(|&(_, n)| correlation(&style, m, &style, n).abs() >= SAME);
+                if !said && named.len() < MOST {
+                    named.push((r, m));
+                }
+            }
+            let words = named
                 .iter()
-                .take(MOST)
-                .map(|(r, name)| format!("{} {name}", if *r > 0.0 { '+' } else { '−' }));
+                .map(|&(r, m)| format!("{} {}", if r > 0.0 { '+' } else { '−' }, MEASURES[m].name));
             words.collect::<Vec<_>>().join(", ")
         })
         .collect()

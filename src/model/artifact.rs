@@ -269,7 +269,7 @@ fn check_manifest(manifest: &Manifest) -> Result<(), String> {
     let square = prior.covariance.len() == j && prior.covariance.iter().all(|row| row.len() == j);
     if prior.mean.len() != j || !square {
         return Err(format!(
-            "prior: got a mean of {} and {} rows; allowed: {j} each",
+            "prior: got a mean of {} numbers and a covariance of {} rows; allowed: {j} numbers, {j} rows of {j}",
             prior.mean.len(),
             prior.covariance.len()
         ));

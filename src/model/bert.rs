@@ -3,26 +3,35 @@ use std::collections::HashMap;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::BertModel;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::hub::Snapshot;
 use super::layout::{EncoderSettings, Pooling, file_error, read, weight_files};
+use super::packed_bert::PackedBert;
 use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
 use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
 const VERSION: &str = "bert-1";
 
-/// Padded tokens of one forward pass. More does not make a CPU faster and takes more memory.
-const BATCH_TOKENS: usize = 4096;
+/// Tokens of one forward pass, padding included. More does not make a CPU faster and takes more memory.
+const BATCH_TOKENS: usize = 2048;
 
 /// A BERT-type encoder (MiniLM, e5, bge, …) from a folder in Hugging Face or sentence-transformers layout, float32.
 pub(super) struct BertBackbone {
-    model: BertModel,
+    encoder: Encoder,
     tokenizer: TextTokenizer,
     settings: EncoderSettings,
-    device: Device,
     record: BackboneRecord,
+}
+
+/// Token ids to the last layer's rows.
+enum Encoder {
+    /// On a CPU: see [`PackedBert`].
+    Packed(PackedBert),
+    /// On a GPU, where few large kernels are better than many small ones.
+    Padded { model: BertModel, device: Device, padding: u32 },
 }
 
 impl BertBackbone {
@@ -71,8 +80,8 @@ impl BertBackbone {
             tensors.extend(loaded.map_err(|error| file_error(file, error))?);
         }
         let weights = VarBuilder::from_tensors(tensors, DType::F32, &device);
-        let model =
-            BertModel::load(weights, &settings.architecture).map_err(|error| file_error(&files[0], error))?;
+        let encoder =
+            Encoder::load(weights, &settings, &device).map_err(|error| file_error(&files[0], error))?;
 
         let record = BackboneRecord {
             spec: snapshot.spec,
@@ -84,7 +93,7 @@ impl BertBackbone {
             max_tokens: Some(settings.max_tokens),
             revision: snapshot.revision,
         };
-        let backbone = Self { model, tokenizer, settings, device, record };
+        let backbone = Self { encoder, tokenizer, settings, record };
         let probe = backbone.embed(&[Text::new("Hello", "Hi!")])?;
         if probe.iter().flat_map(|embedding| &embedding.vector).any(|value| !value.is_finite()) {
             return Err(file_error(&files[0], "the weights give numbers that are not finite"));
@@ -92,23 +101,54 @@ impl BertBackbone {
         Ok(backbone)
     }
 
-    /// Embeddings of one batch, padded on the right.
-    fn forward(&self, rows: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let width = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(rows.len() * width);
-        let mut mask = Vec::with_capacity(rows.len() * width);
-        for row in rows {
-            ids.extend_from_slice(row);
-            ids.resize(ids.len() + width - row.len(), self.settings.architecture.pad_token_id as u32);
-            mask.extend((0..width).map(|position| if position < row.len() { 1f32 } else { 0.0 }));
-        }
-        let shape = (rows.len(), width);
-        let ids = Tensor::from_vec(ids, shape, &self.device)?;
-        let mask = Tensor::from_vec(mask, shape, &self.device)?;
-        let hidden = self.model.forward(&ids, &ids.zeros_like()?, Some(&mask))?;
-        let pooled = pool(&hidden, &mask, self.settings.pooling)?;
+    /// Embeddings of one batch.
+    fn forward(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let rows = self.encoder.forward(texts)?;
+        let pooled: Vec<_> =
+            rows.iter().map(|rows| pool(rows, self.settings.pooling)).collect::<Result<_, _>>()?;
+        let pooled = Tensor::stack(&pooled, 0)?;
         let pooled = if self.settings.normalize { normalized(&pooled)? } else { pooled };
         Ok(pooled.to_vec2()?)
+    }
+}
+
+impl Encoder {
+    fn load(
+        weights: VarBuilder<'_>,
+        settings: &EncoderSettings,
+        device: &Device,
+    ) -> candle_core::Result<Self> {
+        let architecture = &settings.architecture;
+        if device.is_cpu() {
+            return Ok(Self::Packed(PackedBert::load(weights, architecture)?));
+        }
+        let model = BertModel::load(weights, architecture)?;
+        Ok(Self::Padded { model, device: device.clone(), padding: architecture.pad_token_id as u32 })
+    }
+
+    /// The rows of each text's tokens, (tokens, d) a text.
+    fn forward(&self, texts: &[&[u32]]) -> candle_core::Result<Vec<Tensor>> {
+        match self {
+            Self::Packed(model) => model.forward(texts),
+            Self::Padded { model, device, padding } => {
+                let width = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+                let mut ids = Vec::with_capacity(texts.len() * width);
+                let mut mask = Vec::with_capacity(texts.len() * width);
+                for text in texts {
+                    ids.extend_from_slice(text);
+                    ids.resize(ids.len() + width - text.len(), *padding);
+                    mask.extend((0..width).map(|position| if position < text.len() { 1f32 } else { 0.0 }));
+                }
+                let ids = Tensor::from_vec(ids, (texts.len(), width), device)?;
+                let mask = Tensor::from_vec(mask, (texts.len(), width), device)?;
+                let rows = model.forward(&ids, &ids.zeros_like()?, Some(&mask))?;
+                texts
+                    .iter()
+                    .enumerate()
+                    .map(|(index, text)| rows.get(index)?.narrow(0, 0, text.len()))
+                    .collect()
+            }
+        }
     }
 }
 
@@ -131,17 +171,28 @@ impl Backbone for BertBackbone {
         let mut order: Vec<_> = (0..ids.len()).collect();
         order.sort_by_key(|&index| ids[index].len());
         let mut embeddings = vec![Embedding { vector: Vec::new(), tokens: 0 }; ids.len()];
+        let mut batches = Vec::new();
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             // The last of a batch is its longest.
             let count =
                 (1..=rest.len()).rev().find(|&n| n * ids[rest[n - 1]].len() <= BATCH_TOKENS).unwrap_or(1);
             let (batch, later) = rest.split_at(count);
-            let rows: Vec<_> = batch.iter().map(|&index| ids[index].as_slice()).collect();
-            for (&index, vector) in batch.iter().zip(self.forward(&rows)?) {
-                embeddings[index] = Embedding { vector, tokens: ids[index].len() };
-            }
+            batches.push(batch);
             rest = later;
+        }
+        let run = |batch: &&[usize]| {
+            let rows: Vec<_> = batch.iter().map(|&index| ids[index].as_slice()).collect();
+            self.forward(&rows)
+        };
+        // On a CPU whole batches run side by side: of a batch's own work only the largest products are parallel.
+        let vectors: Vec<_> = if matches!(self.encoder, Encoder::Packed(_)) {
+            batches.par_iter().map(run).collect::<Result<_, _>>()?
+        } else {
+            batches.iter().map(run).collect::<Result<_, _>>()?
+        };
+        for (&index, vector) in batches.into_iter().flatten().zip(vectors.into_iter().flatten()) {
+            embeddings[index] = Embedding { vector, tokens: ids[index].len() };
         }
         Ok(embeddings)
     }
@@ -155,16 +206,12 @@ impl Backbone for BertBackbone {
     }
 }
 
-/// One vector a text from its token vectors, (b, t, d) → (b, d); `mask` (b, t) is 1 at real tokens.
-fn pool(hidden: &Tensor, mask: &Tensor, pooling: Pooling) -> candle_core::Result<Tensor> {
-    let mask = mask.unsqueeze(D::Minus1)?;
+/// One vector from a text's token rows, (t, d) → (d).
+fn pool(rows: &Tensor, pooling: Pooling) -> candle_core::Result<Tensor> {
     match pooling {
-        Pooling::Cls => hidden.narrow(1, 0, 1)?.squeeze(1),
-        Pooling::Mean => hidden.broadcast_mul(&mask)?.sum(1)?.broadcast_div(&mask.sum(1)?),
-        Pooling::Max => {
-            let beyond = ((mask - 1.0)? * f64::from(f32::MAX))?;
-            hidden.broadcast_add(&beyond)?.max(1)
-        }
+        Pooling::Mean => rows.mean(0),
+        Pooling::Cls => rows.get(0),
+        Pooling::Max => rows.max(0),
     }
 }
 
@@ -176,15 +223,35 @@ fn normalized(rows: &Tensor) -> candle_core::Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use candle_transformers::models::bert::Config;
+
     use super::*;
 
     #[test]
-    fn pooling_leaves_padding_out() {
-        let hidden = Tensor::new(&[[[1f32, -4.0], [3.0, -2.0], [9.0, 9.0]]], &Device::Cpu).unwrap();
-        let mask = Tensor::new(&[[1f32, 1.0, 0.0]], &Device::Cpu).unwrap();
-        let pooled = |pooling| pool(&hidden, &mask, pooling).unwrap().to_vec2::<f32>().unwrap();
-        assert_eq!(pooled(Pooling::Mean), [[2.0, -3.0]]);
-        assert_eq!(pooled(Pooling::Cls), [[1.0, -4.0]]);
-        assert_eq!(pooled(Pooling::Max), [[3.0, -2.0]]);
+    fn pooling_and_scaling() {
+        let rows = Tensor::new(&[[1f32, -4.0], [3.0, -2.0]], &Device::Cpu).unwrap();
+        let pooled = |pooling| pool(&rows, pooling).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(pooled(Pooling::Mean), [2.0, -3.0]);
+        assert_eq!(pooled(Pooling::Cls), [1.0, -4.0]);
+        assert_eq!(pooled(Pooling::Max), [3.0, -2.0]);
+        let scaled = normalized(&Tensor::new(&[[3f32, -4.0], [0.0, 0.0]], &Device::Cpu).unwrap()).unwrap();
+        assert_eq!(scaled.to_vec2::<f32>().unwrap(), [[0.6, -0.8], [0.0, 0.0]]);
+    }
+
+    /// The GPU's path, on a CPU: padding changes nothing.
+    #[test]
+    fn padded_rows_are_those_of_each_text_alone() {
+        let config =
+            Config { hidden_size: 8, num_attention_heads: 2, num_hidden_layers: 1, ..Config::default() };
+        let varmap = candle_nn::VarMap::new();
+        let weights = VarBuilder::from_varmap(&varmap, DType::F32, &Device::Cpu);
+        let model = BertModel::load(weights, &config).unwrap();
+        let encoder = Encoder::Padded { model, device: Device::Cpu, padding: 0 };
+        let texts: [&[u32]; 3] = [&[2, 7, 3], &[2, 9, 11, 30, 41, 5, 3], &[2]];
+        for (text, rows) in texts.iter().zip(encoder.forward(&texts).unwrap()) {
+            let alone = encoder.forward(&[text]).unwrap().remove(0);
+            let difference = (rows - alone).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(difference.to_scalar::<f32>().unwrap() <= 1e-5, "{difference}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod hub;
 mod layout;
 mod lexical;
 mod manifest;
+mod packed_bert;
 mod resident;
 mod reward;
 mod tokens;

@@ -4,7 +4,11 @@
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod artifact;
 mod encoder;
+mod hub;
+mod made;
+mod resident;
 
 use std::path::PathBuf;
 

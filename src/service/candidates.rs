@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::of_codec;
 use super::convert::{self, Limits};
+use super::messages::Messages;
 use super::proto::candidate_service_server::CandidateService;
 use super::{proto, tenant_of};
 use crate::domain::{Candidates as Row, PoolName};
@@ -12,6 +14,8 @@ use crate::engine::Engine;
 pub(super) struct Candidates {
     pub(super) engine: Engine,
     pub(super) limits: Limits,
+    /// How long to wait for each message of an import.
+    pub(super) patience: Duration,
 }
 
 #[tonic::async_trait]
@@ -21,8 +25,8 @@ impl CandidateService for Candidates {
         request: Request<Streaming<proto::ImportCandidatesRequest>>,
     ) -> Result<Response<proto::ImportCandidatesResponse>, Status> {
         let tenant = tenant_of(&request);
-        let mut messages = request.into_inner();
-        let first = messages.message().await.map_err(in_our_words)?;
+        let mut messages = Messages::new(request.into_inner(), self.patience);
+        let first = messages.next().await?;
         let request_id = convert::request_id(first.as_ref().map_or("", |first| &first.request_id))?;
         let rows = rows(first, messages, self.limits);
         let imported = self.engine.import_candidates::<Status>(&tenant, request_id, rows).await?;
@@ -55,17 +59,12 @@ impl CandidateService for Candidates {
 /// The messages as rows of pools, each checked as it arrives.
 fn rows(
     first: Option<proto::ImportCandidatesRequest>,
-    messages: Streaming<proto::ImportCandidatesRequest>,
+    messages: Messages<proto::ImportCandidatesRequest>,
     limits: Limits,
 ) -> impl Stream<Item = Result<(PoolName, Row), Status>> {
     let mut pool = None;
-    stream::iter(first.map(Ok)).chain(messages).enumerate().map(move |(index, message)| {
-        let message = message.map_err(in_our_words)?;
-        let row = convert::candidate_row(message, &mut pool, &limits);
+    stream::iter(first.map(Ok)).chain(messages.into_stream()).enumerate().map(move |(index, message)| {
+        let row = convert::candidate_row(message?, &mut pool, &limits);
         Ok(row.map_err(|error| error.within(&format!("rows[{index}]")))?)
     })
-}
-
-fn in_our_words(told: Status) -> Status {
-    of_codec(&told).unwrap_or(told)
 }

@@ -9,16 +9,18 @@ use tower::{BoxError, Layer, Service};
 /// Ends a call at the sooner of the caller's `grpc-timeout` and the server's own limit.
 ///
 /// tonic has such a timeout too, but reports it as CANCELLED; this one lies inside of it, so that it fires first and
-/// its [`DeadlineExceeded`] becomes the code that the gRPC specification asks for. A stream is on time once its first
-/// answer is.
+/// its [`DeadlineExceeded`] becomes the code that the gRPC specification asks for. A stream of answers is on time once
+/// it begins; a call that takes as long as its caller sends is held to the caller's own deadline alone.
 #[derive(Debug, Clone)]
 pub(super) struct DeadlineLayer {
     limit: Duration,
+    open_ended: &'static [&'static str],
 }
 
 impl DeadlineLayer {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit }
+    /// `open_ended` are the paths of calls that the server sets no limit to.
+    pub(super) fn new(limit: Duration, open_ended: &'static [&'static str]) -> Self {
+        Self { limit, open_ended }
     }
 }
 
@@ -26,7 +28,7 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner, limit: self.limit }
+        Deadline { inner, rules: self.clone() }
     }
 }
 
@@ -34,7 +36,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Debug, Clone)]
 pub(super) struct Deadline<S> {
     inner: S,
-    limit: Duration,
+    rules: DeadlineLayer,
 }
 
 impl<S, B> Service<Request<B>> for Deadline<S>
@@ -53,17 +55,23 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let limit = match caller_limit(request.headers()) {
-            Some(limit) => limit.min(self.limit),
-            None => self.limit,
-        };
-        let answer = tokio::time::timeout(limit, self.inner.call(request));
-        Box::pin(async move {
-            match answer.await {
-                Ok(answer) => answer.map_err(Into::into),
-                Err(_) => Err(DeadlineExceeded { limit }.into()),
+        let open_ended = self.rules.open_ended.contains(&request.uri().path());
+        let own = (!open_ended).then_some(self.rules.limit);
+        let limit = caller_limit(request.headers()).into_iter().chain(own).min();
+        let answer = self.inner.call(request);
+        match limit {
+            None => Box::pin(async move { answer.await.map_err(Into::into) }),
+            Some(limit) => {
+                // The clock starts here rather than at the first poll: before tonic's, which wraps this one.
+                let timed = tokio::time::timeout(limit, answer);
+                Box::pin(async move {
+                    match timed.await {
+                        Ok(answer) => answer.map_err(Into::into),
+                        Err(_) => Err(DeadlineExceeded { limit }.into()),
+                    }
+                })
             }
-        })
+        }
     }
 }
 
@@ -128,11 +136,22 @@ mod tests {
     async fn the_sooner_of_the_two_limits_ends_the_call() {
         for (server, caller, told) in [(1, "30S", "1ms"), (30_000, "2m", "2ms")] {
             let never = service_fn(|_: Request<()>| std::future::pending::<Result<(), Infallible>>());
-            let service = DeadlineLayer::new(Duration::from_millis(server)).layer(never);
+            let service = DeadlineLayer::new(Duration::from_millis(server), &[]).layer(never);
             let mut request = Request::new(());
             request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(caller));
             let error = service.oneshot(request).await.unwrap_err();
             assert_eq!(error.to_string(), format!("the call was not answered within {told}"));
         }
+    }
+    #[tokio::test]
+    async fn an_open_ended_call_has_its_callers_limit_only() {
+        let quick = service_fn(|_: Request<()>| async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(())
+        });
+        let service = DeadlineLayer::new(Duration::ZERO, &["/import"]).layer(quick);
+        let request = |path| Request::builder().uri(path).body(()).expect("a path makes a request");
+        assert!(service.clone().oneshot(request("/import")).await.is_ok());
+        assert!(service.oneshot(request("/other")).await.is_err());
     }
 }

@@ -9,6 +9,7 @@ mod convert;
 mod deadline;
 mod error;
 mod health;
+mod messages;
 mod personalization;
 mod server;
 mod training;

@@ -22,6 +22,10 @@ use super::proto::training_service_server::TrainingServiceServer;
 use super::training::Training;
 use crate::engine::Engine;
 
+/// Calls that last as long as their callers send.
+const IMPORTS: [&str; 2] =
+    ["/pref.v1.CandidateService/ImportCandidates", "/pref.v1.TrainingService/ImportPreferences"];
+
 /// What a server is told once.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
@@ -29,7 +33,7 @@ pub struct ServiceConfig {
     pub limits: Limits,
     /// Calls in flight at once, over all connections; the next one is refused.
     pub concurrent_calls: usize,
-    /// Longest time until a call is answered (a stream: until it begins).
+    /// Longest time until a call is answered (a stream: until it begins; an import: until its next message).
     pub call_timeout: Duration,
     /// How long calls in flight may go on once the server is asked to stop.
     pub drain_timeout: Duration,
@@ -101,12 +105,13 @@ async fn drive(
         .map_result(in_our_words)
         .load_shed()
         .concurrency_limit(config.concurrent_calls)
-        .layer(DeadlineLayer::new(config.call_timeout));
+        .layer(DeadlineLayer::new(config.call_timeout, &IMPORTS));
 
     let (limits, largest) = (config.limits, config.limits.message_bytes);
     let personalization = Personalization { engine: engine.clone(), limits };
-    let candidates = Candidates { engine: engine.clone(), limits };
-    let training = Training { engine: engine.clone(), limits };
+    let patience = config.call_timeout;
+    let candidates = Candidates { engine: engine.clone(), limits, patience };
+    let training = Training { engine: engine.clone(), limits, patience };
     let draining = engine.draining().clone();
     let server = Server::builder()
         .http2_keepalive_interval(Some(config.keepalive_interval))

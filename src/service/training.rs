@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::of_codec;
 use super::convert::{self, Limits};
+use super::messages::Messages;
 use super::proto::training_service_server::TrainingService;
 use super::{proto, tenant_of};
 use crate::domain::Judgment;
@@ -13,6 +15,8 @@ use crate::engine::Engine;
 pub(super) struct Training {
     pub(super) engine: Engine,
     pub(super) limits: Limits,
+    /// How long to wait for each message of an import.
+    pub(super) patience: Duration,
 }
 
 #[tonic::async_trait]
@@ -22,8 +26,8 @@ impl TrainingService for Training {
         request: Request<Streaming<proto::ImportPreferencesRequest>>,
     ) -> Result<Response<proto::ImportPreferencesResponse>, Status> {
         let tenant = tenant_of(&request);
-        let mut messages = request.into_inner();
-        let first = messages.message().await.map_err(in_our_words)?;
+        let mut messages = Messages::new(request.into_inner(), self.patience);
+        let first = messages.next().await?;
         let (dataset, request_id) = convert::import_header(first)?;
         let rows = rows(messages, self.limits);
         let imported = self.engine.import_preferences::<Status>(&tenant, &dataset, request_id, rows).await?;
@@ -131,15 +135,11 @@ impl TrainingService for Training {
 
 /// The messages after the header as rows, each checked as it arrives.
 fn rows(
-    messages: Streaming<proto::ImportPreferencesRequest>,
+    messages: Messages<proto::ImportPreferencesRequest>,
     limits: Limits,
 ) -> impl Stream<Item = Result<Option<Judgment>, Status>> {
-    messages.enumerate().map(move |(index, message)| {
-        let row = convert::preference_row(message.map_err(in_our_words)?, &limits);
+    messages.into_stream().enumerate().map(move |(index, message)| {
+        let row = convert::preference_row(message?, &limits);
         Ok(row.map_err(|error| error.within(&format!("rows[{index}]")))?)
     })
-}
-
-fn in_our_words(told: Status) -> Status {
-    of_codec(&told).unwrap_or(told)
 }

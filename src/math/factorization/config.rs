@@ -3,7 +3,7 @@ use crate::math::MathError;
 /// What a caller may set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// J; `None` takes the elbow of the spectrum.
+    /// J; `None` lets [`Problem::tune`](super::Problem::tune) begin at the elbow of the spectrum and climb.
     pub base_functions: Option<usize>,
     /// Seed of the start's random projections.
     pub seed: u64,
@@ -22,6 +22,10 @@ pub struct Hyperparameters {
     pub threshold: f64,
     /// Weight of a tie, in [0, 1]; observations are given with their own weight and ties multiplied by this.
     pub tie_weight: f64,
+    /// b > 0: the prior's mean is b times that of the training users, as held-out judgments see it.
+    pub mean_scale: f64,
+    /// c > 0: the prior's covariance is c times that of the training users.
+    pub spread_scale: f64,
 }
 
 impl Default for Config {
@@ -39,6 +43,8 @@ impl Hyperparameters {
         }
         positive("γ", self.gamma)?;
         positive("α", self.alpha)?;
+        positive("the scale of the prior's mean", self.mean_scale)?;
+        positive("the scale of the prior's covariance", self.spread_scale)?;
         unit("the soft-impute threshold", self.threshold)?;
         unit("the tie weight", self.tie_weight)
     }

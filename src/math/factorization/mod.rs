@@ -1,6 +1,7 @@
 //! Learning the base reward functions from many users' comparisons (§4.1, Algorithm 1, Eq. 5).
 
 mod basis;
+mod calibrate;
 mod canonical;
 mod cells;
 mod classic;
@@ -17,6 +18,7 @@ mod tune;
 use nalgebra::{DMatrix, DVector};
 
 use basis::Basis;
+use calibrate::Scales;
 use canonical::Canonical;
 use cells::Cells;
 use head::ByPair;
@@ -154,7 +156,7 @@ impl Problem {
         let likelihood = self.likelihood(hyperparameters.tie_weight);
         let mut started = self.start(&likelihood, hyperparameters, config);
         let report = likelihood.maximize(&mut started.state, hyperparameters, FINAL, observer)?;
-        self.finish(&likelihood, started, report, hyperparameters)
+        Ok(self.finish(&likelihood, started, report, hyperparameters)?.0)
     }
 
     /// The classic single reward, its ridge strength chosen on the same validation judgments.
@@ -181,11 +183,6 @@ impl Problem {
         Ok(Classic { weights: self.basis.unfold_one(&head), ridge, log_likelihood: None, report })
     }
 
-    /// Σ w, ties in full.
-    fn judgments(&self) -> f64 {
-        self.cells.outcomes(1.0).iter().map(|o| o.weight).sum()
-    }
-
     fn likelihood(&self, tie_weight: f64) -> Likelihood<'_> {
         Likelihood {
             basis: &self.basis,
@@ -208,7 +205,7 @@ impl Problem {
         started: Started,
         report: SolverReport,
         hyperparameters: &Hyperparameters,
-    ) -> Result<Factorization, MathError> {
+    ) -> Result<(Factorization, DMatrix<f64>), MathError> {
         let Started { state, spectrum, start } = started;
         let j = state.head.nrows();
         let prior = Prior::new(state.mean, DMatrix::identity(j, j))?;
@@ -220,6 +217,8 @@ impl Problem {
         let head = &first.features * &state.head;
         let (prior, posteriors) =
             population::expectation_maximization(&likelihood.rows(&head), first.prior(&prior)?, &FINAL_EM)?;
+        let scales = Scales { mean: hyperparameters.mean_scale, spread: hyperparameters.spread_scale };
+        let prior = calibrate::scaled(&prior, scales)?;
         let k = head.nrows();
         let mut last = Canonical::new(&DMatrix::identity(k, k), prior.covariance())?;
         let features = self.basis.project(&(&last.features * &head));
@@ -229,15 +228,19 @@ impl Problem {
         for (i, posterior) in posteriors.iter().enumerate() {
             coefficients.row_mut(i).copy_from(&(&last.coefficients * posterior.coefficients()).transpose());
         }
-        Ok(Factorization {
-            head: self.basis.unfold(&(&last.features * head)),
-            coefficients,
-            prior: last.prior(&prior)?,
-            spectrum,
-            start,
-            report,
-            hyperparameters: *hyperparameters,
-        })
+        let turned = &last.features * head;
+        Ok((
+            Factorization {
+                head: self.basis.unfold(&turned),
+                coefficients,
+                prior: last.prior(&prior)?,
+                spectrum,
+                start,
+                report,
+                hyperparameters: *hyperparameters,
+            },
+            turned,
+        ))
     }
 }
 

@@ -14,6 +14,7 @@ const LEAST_OVERLAP: f64 = 0.2;
 const ROUNDS: usize = 200;
 
 /// A start for J base functions, with the singular values it was cut from.
+#[derive(Debug, Clone)]
 pub(super) struct Started {
     pub(super) state: State,
     pub(super) spectrum: Vec<f64>,

@@ -56,7 +56,15 @@ fn sample(per_user: usize, seed: u64) -> Sample {
 }
 
 fn settings(base_functions: usize) -> Hyperparameters {
-    Hyperparameters { base_functions, gamma: 0.1, alpha: 1.0, threshold: 0.1, tie_weight: 0.25 }
+    Hyperparameters {
+        base_functions,
+        gamma: 0.1,
+        alpha: 1.0,
+        threshold: 0.1,
+        tie_weight: 0.25,
+        mean_scale: 1.0,
+        spread_scale: 1.0,
+    }
 }
 
 fn fit(embeddings: &DMatrix<f64>, observations: &[Observation], base_functions: usize) -> Factorization {

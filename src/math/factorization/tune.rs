@@ -2,8 +2,9 @@
 
 use nalgebra::DMatrix;
 
+use super::calibrate::{Scales, calibrate};
 use super::cells::Cells;
-use super::maximize::{Limits, State};
+use super::maximize::{Likelihood, Limits};
 use super::observer::{Observer, Progress, Stage};
 use super::{Classic, Config, Hyperparameters, Observation, Problem, Started, Trial, Tuned, classic};
 use crate::math::MathError;
@@ -15,9 +16,15 @@ const COLD: Limits = Limits { rounds: 20, tolerance: 0.5, expansions: 2 };
 const WARM: Limits = Limits { rounds: 12, tolerance: 0.5, expansions: 0 };
 /// Each trial multiplies or divides one hyperparameter by this.
 const STRIDE: f64 = 3.0;
-/// Ridge to begin with, a judgment.
-const RIDGE_PER_JUDGMENT: f64 = 0.03;
+/// Mean log-likelihood in nats that a stride must gain; less is chance.
+const LEAST_GAIN: f64 = 3e-4;
+/// α to begin with. In the whitened coordinates it is a prior precision of weights, whatever the data's size.
+const ALPHA: f64 = 500.0;
+const GAMMA: f64 = 1.0;
+const THRESHOLD: f64 = 0.1;
 const TIE_WEIGHT: f64 = 0.25;
+/// The largest J that is tried of itself.
+const MOST_BASE_FUNCTIONS: usize = 16;
 
 /// Decided held-out judgments, as cells over the same texts.
 struct HeldOut(Cells);
@@ -29,6 +36,16 @@ impl HeldOut {
             return Err(MathError::Empty { what: "the list of decided validation judgments" });
         }
         Cells::new(&decided, problem.basis.texts(), problem.cells.users()).map(Self)
+    }
+
+    fn likelihood<'a>(&'a self, problem: &'a Problem) -> Likelihood<'a> {
+        let Self(cells) = self;
+        Likelihood {
+            pairs: &cells.pairs,
+            user_starts: &cells.user_starts,
+            outcomes: cells.outcomes(0.0),
+            ..problem.likelihood(0.0)
+        }
     }
 
     /// Mean log-likelihood in nats under features (J × texts) and coefficients (J × users).
@@ -55,40 +72,102 @@ pub(super) fn tune(
     observer: &mut dyn Observer,
 ) -> Result<Tuned, MathError> {
     let held_out = HeldOut::new(problem, validation)?;
-    let first = Hyperparameters {
-        base_functions: config.base_functions.unwrap_or(8),
-        gamma: 1.0,
-        alpha: RIDGE_PER_JUDGMENT * problem.judgments(),
-        threshold: 0.1,
-        tie_weight: TIE_WEIGHT,
-    };
-    first.check()?;
-    let started = problem.start(&problem.likelihood(first.tie_weight), &first, config);
-    let mut trials = Vec::new();
-    let mut run = |h: &Hyperparameters, state: &State, limits: Limits| -> Result<(f64, State), MathError> {
-        let mut state = state.clone();
-        problem.likelihood(h.tie_weight).maximize(&mut state, h, limits, &mut ())?;
-        let log_likelihood =
-            held_out.log_likelihood(&problem.basis.project(&state.head), &state.coefficients);
-        trials.push(Trial { hyperparameters: *h, log_likelihood });
-        let step = trials.len();
-        observer.progress(Progress { stage: Stage::Tune, step, of: TRIALS, objective: Some(log_likelihood) });
-        Ok((log_likelihood, state))
-    };
-    let (log_likelihood, state) = run(&first, &started.state, COLD)?;
-    let mut climb = Climb { at: first, log_likelihood, state, trials: 1 };
-    let mut run = |h: &Hyperparameters, state: &State| run(h, state, WARM);
-    climb.along(|h, factor| h.alpha *= factor, &mut run)?;
+    let mut search = Search { problem, held_out: &held_out, config, trials: Vec::new(), observer };
+    let mut climb = search.base_functions()?;
+    climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
     if problem.cells.has_ties() {
-        climb.along(|h, factor| h.tie_weight = (h.tie_weight * factor).min(1.0), &mut run)?;
+        let stride = |h: &mut Hyperparameters, factor: f64| h.tie_weight = (h.tie_weight * factor).min(1.0);
+        climb.along(stride, &mut |h, state| search.warm(h, state))?;
     }
-    climb.along(|h, factor| h.gamma *= factor, &mut run)?;
-    let Climb { at, state, .. } = climb;
+    climb.along(|h, factor| h.gamma *= factor, &mut |h, state| search.warm(h, state))?;
+    let trials = search.trials;
+
+    let Climb { at, state: mut started, .. } = climb;
     let likelihood = problem.likelihood(at.tie_weight);
-    let mut started = Started { state, ..started };
     let limits = Limits { expansions: 0, ..super::FINAL };
     let report = likelihood.maximize(&mut started.state, &at, limits, observer)?;
-    Ok(Tuned { factorization: problem.finish(&likelihood, started, report, &at)?, trials })
+    let (fitted, head) = problem.finish(&likelihood, started.clone(), report, &at)?;
+    let Scales { mean, spread } = calibrate(&held_out.likelihood(problem).rows(&head), &fitted.prior)?;
+    let at = Hyperparameters { mean_scale: mean, spread_scale: spread, ..at };
+    let (factorization, _) = problem.finish(&likelihood, started, report, &at)?;
+    Ok(Tuned { factorization, trials })
+}
+
+struct Search<'a> {
+    problem: &'a Problem,
+    held_out: &'a HeldOut,
+    config: &'a Config,
+    trials: Vec<Trial>,
+    observer: &'a mut dyn Observer,
+}
+
+impl Search<'_> {
+    /// The first trials: J as configured, or from the elbow of the spectrum up or down while that helps.
+    fn base_functions(&mut self) -> Result<Climb<Hyperparameters, Started>, MathError> {
+        let mut at = Hyperparameters {
+            base_functions: self.config.base_functions.unwrap_or(MOST_BASE_FUNCTIONS),
+            gamma: GAMMA,
+            alpha: ALPHA,
+            threshold: THRESHOLD,
+            tie_weight: TIE_WEIGHT,
+            mean_scale: 1.0,
+            spread_scale: 1.0,
+        };
+        at.check()?;
+        if self.config.base_functions.is_none() {
+            let likelihood = self.problem.likelihood(at.tie_weight);
+            at.base_functions = elbow(&self.problem.start(&likelihood, &at, self.config).spectrum);
+        }
+        let (log_likelihood, state) = self.cold(&at)?;
+        let mut climb = Climb { at, log_likelihood, state, trials: 1 };
+        if self.config.base_functions.is_none() {
+            let stride = |h: &mut Hyperparameters, factor: f64| {
+                let j = h.base_functions;
+                h.base_functions =
+                    if factor > 1.0 { (j + j / 2 + 1).min(MOST_BASE_FUNCTIONS) } else { (j * 2).div_ceil(3) };
+            };
+            climb.along(stride, &mut |h, _| self.cold(h))?;
+        }
+        Ok(climb)
+    }
+
+    /// A trial from a start of its own.
+    fn cold(&mut self, h: &Hyperparameters) -> Result<(f64, Started), MathError> {
+        let started = self.problem.start(&self.problem.likelihood(h.tie_weight), h, self.config);
+        self.run(h, started, COLD)
+    }
+
+    /// A trial from where another ended.
+    fn warm(&mut self, h: &Hyperparameters, started: &Started) -> Result<(f64, Started), MathError> {
+        self.run(h, started.clone(), WARM)
+    }
+
+    fn run(
+        &mut self,
+        h: &Hyperparameters,
+        mut started: Started,
+        limits: Limits,
+    ) -> Result<(f64, Started), MathError> {
+        self.problem.likelihood(h.tie_weight).maximize(&mut started.state, h, limits, &mut ())?;
+        let features = self.problem.basis.project(&started.state.head);
+        let log_likelihood = self.held_out.log_likelihood(&features, &started.state.coefficients);
+        self.trials.push(Trial { hyperparameters: *h, log_likelihood });
+        let step = self.trials.len();
+        let objective = Some(log_likelihood);
+        self.observer.progress(Progress { stage: Stage::Tune, step, of: TRIALS, objective });
+        Ok((log_likelihood, started))
+    }
+}
+
+/// Where a descending spectrum stops falling steeply: its point farthest below the chord from first to last value.
+fn elbow(spectrum: &[f64]) -> usize {
+    let (Some(first), Some(last)) = (spectrum.first(), spectrum.last()) else { return 1 };
+    let below = |k: usize| {
+        let chord = first + (last - first) * k as f64 / (spectrum.len() - 1).max(1) as f64;
+        chord - spectrum[k]
+    };
+    let best = (0..spectrum.len()).max_by(|&a, &b| below(a).total_cmp(&below(b)).then(b.cmp(&a)));
+    best.map_or(1, |k| k + 1).clamp(1, MOST_BASE_FUNCTIONS)
 }
 
 pub(super) fn tune_classic(
@@ -113,9 +192,8 @@ pub(super) fn tune_classic(
         });
         Ok((log_likelihood, (head, Some(report))))
     };
-    let first = RIDGE_PER_JUDGMENT * problem.judgments();
-    let (log_likelihood, state) = run(&first, &(DMatrix::zeros(1, problem.basis.rank()), None))?;
-    let mut climb = Climb { at: first, log_likelihood, state, trials: 1 };
+    let (log_likelihood, state) = run(&ALPHA, &(DMatrix::zeros(1, problem.basis.rank()), None))?;
+    let mut climb = Climb { at: ALPHA, log_likelihood, state, trials: 1 };
     climb.along(|ridge, factor| *ridge *= factor, &mut run)?;
     let Climb { at: ridge, log_likelihood, state: (head, report), .. } = climb;
     let report = report.ok_or(MathError::Empty { what: "the list of trials" })?;
@@ -136,7 +214,7 @@ struct Climb<H, S> {
 }
 
 impl<H: Clone + PartialEq, S> Climb<H, S> {
-    /// Strides along one hyperparameter, up and else down, as long as that helps.
+    /// Strides along one hyperparameter, up and else down, as long as that helps enough.
     fn along(
         &mut self,
         stride: impl Fn(&mut H, f64),
@@ -152,7 +230,7 @@ impl<H: Clone + PartialEq, S> Climb<H, S> {
                 }
                 self.trials += 1;
                 let (log_likelihood, state) = run(&next, &self.state)?;
-                if log_likelihood <= self.log_likelihood {
+                if log_likelihood <= self.log_likelihood + LEAST_GAIN {
                     break;
                 }
                 (self.at, self.log_likelihood, self.state, improved) = (next, log_likelihood, state, true);
@@ -162,5 +240,18 @@ impl<H: Clone + PartialEq, S> Climb<H, S> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_elbow_is_where_the_fall_ends() {
+        assert_eq!(elbow(&[10.0, 8.0, 1.0, 0.9, 0.8, 0.7]), 3);
+        assert_eq!(elbow(&[5.0]), 1);
+        assert_eq!(elbow(&[]), 1);
+        assert_eq!(elbow(&[3.0, 3.0, 3.0]), 1);
     }
 }

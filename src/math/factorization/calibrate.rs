@@ -1,6 +1,6 @@
 //! How much of the population's spread holds for judgments that W was not fitted to.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DMatrix;
 
 use super::population::{Rows, fit_all};
 use crate::math::{MathError, Prior};
@@ -59,6 +59,7 @@ fn negative_log_evidence(users: &[Rows], prior: &Prior) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::DVector;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

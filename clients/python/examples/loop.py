@@ -95,7 +95,7 @@ def describe(client: pref.Client, user: str) -> None:
         zip(profile.coefficients, profile.standard_errors, functions), key=lambda entry: -abs(entry[0])
     )
     for coefficient, error, function in known[:3]:
-        print(f"{user}: {coefficient:+.2f} ± {error:.2f} {function.label}")
+        print(f"{user}: {coefficient:+.2f} ± {error:.2f} on [{function.label}]")
 
 
 def answer_everyone(client: pref.Client, users: list[str], prompt: str) -> None:

@@ -48,7 +48,9 @@ impl World {
         let unseen = dataset.select(parts.rows(Quadrant::Test).iter().copied());
         let folder = data_dir.join("quickstart");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let test_file = folder.join("test.jsonl");
+        // What is printed and stored is to be found from another directory, too.
+        let data_dir = data_dir.canonicalize().with_context(|| format!("data {}", data_dir.display()))?;
+        let test_file = data_dir.join("quickstart/test.jsonl");
         write_lines(&test_file, unseen.judgments())?;
 
         let version = version(backbone)?;
@@ -67,8 +69,6 @@ impl World {
             let trained = train(&train_on, &config, &*backbone, &mut Bars::default())?;
             trained.artifact.save_blocking(&ArtifactLocation::from(model.as_path()))?;
         }
-        // The store keeps where the model lies, and a later start may come from another directory.
-        let model = model.canonicalize().with_context(|| format!("model {}", model.display()))?;
         Ok(Self { population, unseen, test_file, model })
     }
 

@@ -5,7 +5,7 @@ use nalgebra::DMatrix;
 use super::population::{Rows, fit_all};
 use crate::math::{MathError, Prior};
 
-/// (b, c): N(bμ, cΣ) is the population as new judgments see it.
+/// (b, c), each at most 1: N(bμ, cΣ) is the population as new judgments see it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scales {
     pub(super) mean: f64,
@@ -17,7 +17,8 @@ const STRIDES: usize = 60;
 /// A stride must gain this many nats; less is chance.
 const LEAST_GAIN: f64 = 0.05;
 
-/// b and c by climbing the approximate marginal likelihood of held-out judgments.
+/// b and c by climbing the approximate marginal likelihood of held-out judgments from 1; what was fitted can only have
+/// been overstated.
 ///
 /// W is fitted to the same users whose spread Σ measures, so that Σ credits φ with what it only fitted, and too much
 /// with few judgments: new people would be asked about, and judged by, differences that are not there. On other prompts
@@ -30,8 +31,8 @@ pub(super) fn calibrate(held_out: &[Rows], prior: &Prior) -> Result<Scales, Math
     while improved && strides < STRIDES {
         improved = false;
         for factor in [STRIDE, 1.0 / STRIDE] {
-            let mean = Scales { mean: best.mean * factor, ..best };
-            let spread = Scales { spread: best.spread * factor, ..best };
+            let mean = Scales { mean: (best.mean * factor).min(1.0), ..best };
+            let spread = Scales { spread: (best.spread * factor).min(1.0), ..best };
             for next in [mean, spread] {
                 strides += 1;
                 let value = negative_log_evidence(held_out, &scaled(prior, next)?);

@@ -7,6 +7,7 @@ mod cells;
 mod classic;
 mod comparisons;
 mod config;
+mod finish;
 mod head;
 mod maximize;
 mod observer;
@@ -18,8 +19,6 @@ mod tune;
 use nalgebra::{DMatrix, DVector};
 
 use basis::Basis;
-use calibrate::Scales;
-use canonical::Canonical;
 use cells::Cells;
 use head::ByPair;
 use maximize::{Likelihood, Limits};
@@ -34,7 +33,6 @@ use super::{MathError, Prior, SolverReport};
 
 /// When the alternation of a fit that is kept stops.
 const FINAL: Limits = Limits { rounds: 40, tolerance: 0.05, expansions: 2 };
-const FINAL_EM: EmOptions = EmOptions { rounds: 100, tolerance: 1e-7, pseudo_users: 2.0 };
 
 /// Base reward functions φ(x, y) = W h(x, y) in canonical form, with the population that they were learned from.
 #[derive(Debug, Clone)]
@@ -80,6 +78,15 @@ pub struct Trial {
     pub hyperparameters: Hyperparameters,
     /// Mean log-likelihood of decided validation comparisons.
     pub log_likelihood: f64,
+}
+
+/// What a base function is to the population; each sums to 1 over the base functions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// Of what people differ on.
+    pub differences: f64,
+    /// Of what they have in common.
+    pub common: f64,
 }
 
 /// One reward shared by everybody: the classic baseline.
@@ -156,7 +163,7 @@ impl Problem {
         let likelihood = self.likelihood(hyperparameters.tie_weight);
         let mut started = self.start(&likelihood, hyperparameters, config);
         let report = likelihood.maximize(&mut started.state, hyperparameters, FINAL, observer)?;
-        Ok(self.finish(&likelihood, started, report, hyperparameters)?.0)
+        self.finish(&likelihood, started, report, hyperparameters, None)
     }
 
     /// The classic single reward, its ridge strength chosen on the same validation judgments.
@@ -197,57 +204,23 @@ impl Problem {
         let kind = start::kind(self.cells.overlap());
         likelihood.start(kind, h.base_functions, h.alpha, h.threshold, config.seed)
     }
-
-    /// The population prior for the head found, and the canonical basis.
-    fn finish(
-        &self,
-        likelihood: &Likelihood<'_>,
-        started: Started,
-        report: SolverReport,
-        hyperparameters: &Hyperparameters,
-    ) -> Result<(Factorization, DMatrix<f64>), MathError> {
-        let Started { state, spectrum, start } = started;
-        let j = state.head.nrows();
-        let prior = Prior::new(state.mean, DMatrix::identity(j, j))?;
-        let moments = DMatrix::from_diagonal(&self.basis.moments);
-        let second_moment = &state.head * moments * state.head.transpose();
-        // The EM is run where E[δδᵀ] = I, so that its shrinkage towards the same spread in every direction means
-        // the same spread of logits.
-        let first = Canonical::new(&second_moment, prior.covariance())?;
-        let head = &first.features * &state.head;
-        let (prior, posteriors) =
-            population::expectation_maximization(&likelihood.rows(&head), first.prior(&prior)?, &FINAL_EM)?;
-        let scales = Scales { mean: hyperparameters.mean_scale, spread: hyperparameters.spread_scale };
-        let prior = calibrate::scaled(&prior, scales)?;
-        let k = head.nrows();
-        let mut last = Canonical::new(&DMatrix::identity(k, k), prior.covariance())?;
-        let features = self.basis.project(&(&last.features * &head));
-        let unfolded = self.basis.unfold(&(&last.features * &head));
-        last.flip(&canonical::negative_signs(&features, &unfolded, &self.cells.pairs, self.style.as_deref()));
-        let mut coefficients = DMatrix::zeros(posteriors.len(), k);
-        for (i, posterior) in posteriors.iter().enumerate() {
-            coefficients.row_mut(i).copy_from(&(&last.coefficients * posterior.coefficients()).transpose());
-        }
-        let turned = &last.features * head;
-        Ok((
-            Factorization {
-                head: self.basis.unfold(&turned),
-                coefficients,
-                prior: last.prior(&prior)?,
-                spectrum,
-                start,
-                report,
-                hyperparameters: *hyperparameters,
-            },
-            turned,
-        ))
-    }
 }
 
 impl Factorization {
     /// φ = W h of texts given by their embeddings (texts × d): texts × J.
     pub fn features(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
         embeddings * self.head.transpose()
+    }
+
+    /// Each base function's share of what people differ on, D_jj / tr D, and of what they have in common, μ_j² / ‖μ‖².
+    pub fn shares(&self) -> Vec<Share> {
+        let (variance, mean) = (self.prior.covariance().diagonal(), self.prior.mean());
+        let (spread, common) = (variance.sum(), mean.norm_squared());
+        let share = |(v, m): (&f64, &f64)| Share {
+            differences: v / spread,
+            common: if common > 0.0 { m * m / common } else { 0.0 },
+        };
+        variance.iter().zip(mean.iter()).map(share).collect()
     }
 
     /// Mean log-likelihood in nats of decided judgments of training users, over embeddings (texts × d).

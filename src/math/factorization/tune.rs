@@ -2,7 +2,6 @@
 
 use nalgebra::DMatrix;
 
-use super::calibrate::{Scales, calibrate};
 use super::cells::Cells;
 use super::maximize::{Likelihood, Limits};
 use super::observer::{Observer, Progress, Stage};
@@ -86,10 +85,8 @@ pub(super) fn tune(
     let likelihood = problem.likelihood(at.tie_weight);
     let limits = Limits { expansions: 0, ..super::FINAL };
     let report = likelihood.maximize(&mut started.state, &at, limits, observer)?;
-    let (fitted, head) = problem.finish(&likelihood, started.clone(), report, &at)?;
-    let Scales { mean, spread } = calibrate(&held_out.likelihood(problem).rows(&head), &fitted.prior)?;
-    let at = Hyperparameters { mean_scale: mean, spread_scale: spread, ..at };
-    let (factorization, _) = problem.finish(&likelihood, started, report, &at)?;
+    let held_out = held_out.likelihood(problem);
+    let factorization = problem.finish(&likelihood, started, report, &at, Some(&held_out))?;
     Ok(Tuned { factorization, trials })
 }
 

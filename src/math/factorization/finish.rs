@@ -1,0 +1,70 @@
+//! From the head found to what is kept: the population prior and the canonical basis.
+
+use nalgebra::DMatrix;
+
+use super::calibrate::{Scales, calibrate, scaled};
+use super::canonical::{Canonical, negative_signs};
+use super::maximize::Likelihood;
+use super::population::{EmOptions, expectation_maximization, fit_all};
+use super::start::Started;
+use super::{Factorization, Hyperparameters, Problem};
+use crate::math::{MathError, Prior, SolverReport};
+
+const EM: EmOptions = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
+
+impl Problem {
+    /// The factorization kept: N(μ, Σ) by EM for the head found, scaled as `held_out` judgments say (or, without, as
+    /// the hyperparameters do), in the canonical basis.
+    pub(super) fn finish(
+        &self,
+        likelihood: &Likelihood<'_>,
+        started: Started,
+        report: SolverReport,
+        hyperparameters: &Hyperparameters,
+        held_out: Option<&Likelihood<'_>>,
+    ) -> Result<Factorization, MathError> {
+        let Started { state, spectrum, start } = started;
+        let j = state.head.nrows();
+        let population = Prior::new(state.mean, DMatrix::identity(j, j))?;
+        let second_moment =
+            &state.head * DMatrix::from_diagonal(&self.basis.moments) * state.head.transpose();
+        // The EM is run where E[δδᵀ] = I, so that its shrinkage towards the same spread in every direction means the
+        // same spread of logits.
+        let whitened = Canonical::new(&second_moment, population.covariance())?;
+        let head = &whitened.features * &state.head;
+        let rows = likelihood.rows(&head);
+        let (population, posteriors) = expectation_maximization(&rows, whitened.prior(&population)?, &EM)?;
+        let scales = match held_out {
+            Some(held_out) => calibrate(&held_out.rows(&head), &population)?,
+            None => Scales { mean: hyperparameters.mean_scale, spread: hyperparameters.spread_scale },
+        };
+        let prior = scaled(&population, scales)?;
+
+        let k = head.nrows();
+        let mut canonical = Canonical::new(&DMatrix::identity(k, k), prior.covariance())?;
+        let turned = &canonical.features * &head;
+        let features = self.basis.project(&turned);
+        let unfolded = self.basis.unfold(&turned);
+        canonical.flip(&negative_signs(&features, &unfolded, &self.cells.pairs, self.style.as_deref()));
+
+        let starts: Vec<_> = posteriors.iter().map(|p| p.coefficients().clone()).collect();
+        let mut coefficients = DMatrix::zeros(posteriors.len(), k);
+        for (i, posterior) in fit_all(&rows, &prior, &DMatrix::from_columns(&starts)).iter().enumerate() {
+            let lambda = &canonical.coefficients * posterior.coefficients();
+            coefficients.row_mut(i).copy_from(&lambda.transpose());
+        }
+        Ok(Factorization {
+            head: self.basis.unfold(&(&canonical.features * &head)),
+            coefficients,
+            prior: canonical.prior(&prior)?,
+            spectrum,
+            start,
+            report,
+            hyperparameters: Hyperparameters {
+                mean_scale: scales.mean,
+                spread_scale: scales.spread,
+                ..*hyperparameters
+            },
+        })
+    }
+}

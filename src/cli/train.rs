@@ -83,7 +83,8 @@ fn closing_table(report: &TrainReport) -> String {
         if *prompts == 1 { "prompt" } else { "prompts" }
     );
     if report.equal_responses > 0 {
-        let _ = writeln!(out, "Skipped: {} lines that compare a text with itself", report.equal_responses);
+        let lines = if report.equal_responses == 1 { "line compares" } else { "lines compare" };
+        let _ = writeln!(out, "Skipped: {} {lines} a text with itself", report.equal_responses);
     }
     let chosen = &report.hyperparameters;
     let _ = writeln!(

@@ -136,6 +136,7 @@ impl EngineError {
             Self::Draining => "DRAINING",
             Self::Model(ModelError::QueueFull { .. }) => "MODEL_QUEUE_FULL",
             Self::Model(ModelError::Stopped) => "DRAINING",
+            Self::Model(error) if is_damage(error) => "MODEL_DAMAGED",
             Self::Store(StoreError::Unavailable(_)) => "DATABASE_UNAVAILABLE",
             Self::Store(StoreError::Missing { .. }) => "GONE",
             Self::Model(_)
@@ -146,4 +147,18 @@ impl EngineError {
             | Self::Reply(_) => "INTERNAL",
         }
     }
+}
+
+/// Whether the artifact is at fault: missing, damaged, or of another backbone.
+pub(crate) fn is_damage(error: &ModelError) -> bool {
+    matches!(
+        error,
+        ModelError::NoArtifact { .. }
+            | ModelError::Manifest { .. }
+            | ModelError::ArtifactHash { .. }
+            | ModelError::ArtifactFile { .. }
+            | ModelError::ArtifactShape { .. }
+            | ModelError::NotFinite { .. }
+            | ModelError::ForeignBackbone { .. }
+    )
 }

@@ -50,6 +50,7 @@ use tokio_util::task::TaskTracker;
 pub use delete_preference::DeletePreference;
 pub use describe_model::{BaseFunction, ModelDescription};
 pub use error::EngineError;
+pub(crate) use error::is_damage;
 pub use generate::{Generate, Generated, GenerationStrategy, GeneratorName};
 pub use import_candidates::{CandidatesImported, PoolSummary};
 pub use import_preferences::PreferencesImported;

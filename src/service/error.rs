@@ -3,7 +3,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::engine::{EngineError, ModelError, StoreError};
+use crate::engine::{EngineError, ModelError, StoreError, is_damage};
 
 /// Who names the reasons, in google.rpc.ErrorInfo.
 pub(super) const DOMAIN: &str = "pref.dev";
@@ -60,6 +60,7 @@ fn code(error: &EngineError) -> Code {
         EngineError::Model(error) => match error {
             ModelError::QueueFull { .. } => Code::ResourceExhausted,
             ModelError::Stopped => Code::Unavailable,
+            _ if is_damage(error) => Code::FailedPrecondition,
             _ => Code::Internal,
         },
         EngineError::Store(error) => match error {

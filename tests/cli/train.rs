@@ -1,0 +1,140 @@
+//! `pref train` and `pref describe`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{fails, succeeds, text};
+
+/// People with even numbers like long answers, the others short ones; everybody likes answers that thank.
+fn judgments(users: usize) -> Vec<Value> {
+    let mut lines = Vec::new();
+    for user in 0..users {
+        for prompt in 0..8 {
+            let long = format!(
+                "Topic {prompt} is wide, and much can be said of it, so let us begin at the beginning."
+            );
+            let short = format!("Topic {prompt}: brief.");
+            let polite = format!("Thank you for asking! Topic {prompt} in some words, if I may, please.");
+            let prompt = format!("Tell me about topic {prompt}.");
+            let line = |a: &str, b: &str, preference: f64| {
+                json!({"user_id": format!("u{user}"), "prompt": prompt, "response_a": a, "response_b": b,
+                       "preference": preference, "anything": ["else"]})
+            };
+            lines.push(line(&long, &short, if user % 2 == 0 { 1.0 } else { 0.0 }));
+            lines.push(line(&short, &polite, if user % 2 == 0 { 0.0 } else { 0.5 }));
+        }
+    }
+    lines
+}
+
+fn write(folder: &TempDir, name: &str, lines: &[Value]) -> PathBuf {
+    let path = folder.path().join(name);
+    let content: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+fn train(data: &Path, output: &Path, more: &[&str]) -> String {
+    let mut arguments =
+        vec!["train", "--data", text(data), "--output", text(output), "--base-functions", "2"];
+    arguments.extend(more);
+    succeeds(&arguments)
+}
+
+#[test]
+fn a_model_is_trained_described_and_the_same_whatever_the_order_of_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = judgments(12);
+    let turned: Vec<Value> = lines
+        .iter()
+        .rev()
+        .map(|line| {
+            let mut line = line.clone();
+            let (a, b) = (line["response_a"].take(), line["response_b"].take());
+            (line["response_a"], line["response_b"]) = (b, a);
+            line["preference"] = json!(1.0 - line["preference"].as_f64().unwrap());
+            line
+        })
+        .collect();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let figures = folder.path().join("figures.json");
+    let table = train(&write(&folder, "data", &lines), &one, &["--json", text(&figures)]);
+    train(&write(&folder, "turned", &turned), &other, &[]);
+    assert!(table.contains("192 judgments") && table.contains("12 users"), "{table}");
+
+    let figures: Value = serde_json::from_slice(&std::fs::read(figures).unwrap()).unwrap();
+    assert_eq!(
+        (&figures["judgments"], &figures["users"], &figures["equal_responses"]),
+        (&json!(192), &json!(12), &json!(0))
+    );
+    assert!(figures["quadrants"]["seen_users_seen_pairs"]["auc"].as_f64().unwrap() > 0.8, "{figures}");
+    let head = |model: &Path| std::fs::read(model.join("head.safetensors")).unwrap();
+    assert!(head(&one) == head(&other), "neither line order nor which answer was called A matters");
+
+    let described: Value =
+        serde_json::from_str(&succeeds(&["describe", "--model", text(&one), "--json", "--examples", "1"]))
+            .unwrap();
+    assert_eq!(described["manifest"]["data_digest"], figures["data_digest"]);
+    assert_eq!(described["base_functions"].as_array().unwrap().len(), 2);
+    assert_eq!(described["base_functions"][0]["top"].as_array().unwrap().len(), 1);
+    let people = succeeds(&["describe", "--model", text(&one)]);
+    assert!(people.contains("Trained on 192 judgments by 12 users"), "{people}");
+}
+
+#[test]
+fn lines_of_equal_texts_are_skipped_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = judgments(6);
+    lines
+        .push(json!({"user_id": "u0", "prompt": "x", "response_a": "a", "response_b": "a", "preference": 1}));
+    let table = train(&write(&folder, "data", &lines), &folder.path().join("model"), &[]);
+    assert!(table.contains("Skipped: 1 line"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_refused_with_file_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let refused = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        fails(&["train", "--data", text(&path), "--output", text(&model)])
+    };
+    let line = json!({"user_id": "u", "prompt": "x", "response_a": "a", "response_b": "b", "preference": 1});
+    let nan = line.to_string().replace(":1,", ":NaN,");
+    assert!(nan.contains("NaN"));
+    let error = refused("nan", &format!("{line}\n{nan}\n"));
+    assert!(error.contains("nan:2: preference: got NaN; allowed: a number from 0 to 1"), "{error}");
+    let error = refused("range", &line.to_string().replace(":1,", ":2,"));
+    assert!(error.contains("range:1: preference: got 2; allowed: a number from 0"), "{error}");
+    let error = refused("empty", "");
+    assert!(error.contains("no judgments to learn from"), "{error}");
+    let error = refused("single", &format!("{line}\n{line}\n"));
+    assert!(error.contains("user_id: got \"u\" on every line"), "{error}");
+    let error = fails(&["train", "--data", "/nonexistent.jsonl", "--output", text(&model)]);
+    assert!(error.contains("/nonexistent.jsonl"), "{error}");
+    let data = write(&folder, "data", &judgments(2));
+    let error =
+        fails(&["train", "--data", text(&data), "--output", text(&model), "--backbone", "no-such-model"]);
+    assert!(error.contains("no-such-model"), "{error}");
+    let error = fails(&["train", "--data", text(&data), "--output", text(&model), "--base-functions", "0"]);
+    assert!(error.contains("auto, or a whole number from 1 to 64"), "{error}");
+    assert!(!model.exists(), "nothing was written");
+}
+
+#[test]
+fn a_damaged_or_missing_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    train(&write(&folder, "data", &judgments(6)), &model, &[]);
+    let head = model.join("head.safetensors");
+    let mut bytes = std::fs::read(&head).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&head, bytes).unwrap();
+    let error = fails(&["describe", "--model", text(&model)]);
+    assert!(error.contains("head.safetensors: sha256 is"), "{error}");
+    let error = fails(&["describe", "--model", text(&folder.path().join("none"))]);
+    assert!(error.contains("no model at"), "{error}");
+}

@@ -9,6 +9,7 @@ use nalgebra::DVector;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
+use super::acquisition::{TABLE_ERROR, approximate_information_gain};
 use super::error::{MathError, finite};
 use super::logistic::sigmoid_derivative;
 use super::{Acquisition, Posterior, information_gain};
@@ -241,6 +242,16 @@ struct Scored {
     score: f64,
 }
 
+/// A pair that may be asked, with mean and variance of its logit.
+struct Candidate {
+    first: usize,
+    second: usize,
+    z: f64,
+    v: f64,
+    /// Information gain to [`TABLE_ERROR`].
+    gain: f64,
+}
+
 /// One pass over the pool, prompt by prompt.
 struct Scan<'a> {
     pool: &'a Pool,
@@ -252,6 +263,27 @@ struct PromptScan {
     pairs: usize,
     best: Option<Scored>,
     largest_gain: f64,
+}
+
+impl PromptScan {
+    /// The best of a prompt's pairs. An integral is computed for those only whose interpolated gain comes within its
+    /// error of the largest.
+    fn of(prompt: usize, pairs: &[Candidate], acquisition: Acquisition) -> Self {
+        let bar = pairs.iter().fold(0.0_f64, |largest, c| largest.max(c.gain)) - 2.0 * TABLE_ERROR;
+        let mut scan = Self { pairs: pairs.len(), best: None, largest_gain: 0.0 };
+        for &Candidate { first, second, z, v, gain } in pairs {
+            let gain = if gain >= bar { information_gain(z, v).0 } else { gain };
+            let score = match acquisition {
+                Acquisition::InformationGain => gain,
+                other => other.score(z, v),
+            };
+            scan.largest_gain = scan.largest_gain.max(gain);
+            if scan.best.is_none_or(|best| score > best.score) {
+                scan.best = Some(Scored { prompt, first, second, score });
+            }
+        }
+        scan
+    }
 }
 
 impl<'a> Scan<'a> {
@@ -267,26 +299,22 @@ impl<'a> Scan<'a> {
                     .collect();
                 let mut whitened = rows.to_vec();
                 whitened.chunks_exact_mut(n).for_each(|phi| posterior.whiten(phi));
-                let mut scan = PromptScan { pairs: 0, best: None, largest_gain: 0.0 };
+                let mut pairs = Vec::new();
                 pool.for_each_pair(prompt, |first, second| {
-                    if taken.contains(prompt, first, second) {
-                        return;
-                    }
-                    let z = rewards[first] - rewards[second];
-                    let (a, b) = (&whitened[first * n..][..n], &whitened[second * n..][..n]);
-                    let v: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
-                    let (gain, _) = information_gain(z, v);
-                    let score = match acquisition {
-                        Acquisition::InformationGain => gain,
-                        other => other.score(z, v),
-                    };
-                    scan.pairs += 1;
-                    scan.largest_gain = scan.largest_gain.max(gain);
-                    if scan.best.is_none_or(|best| score > best.score) {
-                        scan.best = Some(Scored { prompt, first, second, score });
+                    if !taken.contains(prompt, first, second) {
+                        let z = rewards[first] - rewards[second];
+                        let (a, b) = (&whitened[first * n..][..n], &whitened[second * n..][..n]);
+                        let v: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+                        pairs.push(Candidate {
+                            first,
+                            second,
+                            z,
+                            v,
+                            gain: approximate_information_gain(z, v),
+                        });
                     }
                 });
-                scan
+                PromptScan::of(prompt, &pairs, acquisition)
             })
             .collect();
         Self { pool, taken, prompts }

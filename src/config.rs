@@ -302,6 +302,8 @@ mod tests {
         assert_eq!(config.service.call_timeout, ServiceConfig::default().call_timeout);
         assert_eq!(config.service.concurrent_calls, ServiceConfig::default().concurrent_calls);
         assert_eq!(config.engine.query_lifetime, EngineConfig::default().query_lifetime);
+        assert_eq!(config.engine.job_lease, EngineConfig::default().job_lease);
+        assert_eq!(config.engine.job_poll, EngineConfig::default().job_poll);
         assert_eq!(config.engine.resident.queue, ResidentConfig::default().queue);
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use pref::domain::TenantId;
 use pref::engine::{Engine, EngineConfig};
+use pref::model::ArtifactLocation;
 use pref::service::proto::candidate_service_client::CandidateServiceClient;
 use pref::service::proto::personalization_service_client::PersonalizationServiceClient;
+use pref::service::proto::training_service_client::TrainingServiceClient;
 use pref::service::proto::*;
 use pref::service::{Limits, ServeError, ServiceConfig, serve};
 use pref::store::{Database, Store, StoreConfig};
@@ -45,20 +47,26 @@ impl TestApp {
     /// A server on Postgres whose model serves; nothing where there is no Postgres.
     pub(crate) async fn on_postgres(test: &str) -> Option<Self> {
         let database = TestDatabase::create(test).await?;
-        let app = Self::start(StoreConfig::new(Database::Postgres(database.url())), Some(database)).await;
+        let store = StoreConfig::new(Database::Postgres(database.url()));
+        let app = Self::start(store, folder(), Some(database)).await;
         app.install_model().await;
         Some(app)
     }
 
     /// A server that has not been told yet which model serves.
     pub(crate) async fn without_model_on_sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let config = StoreConfig::new(Database::Sqlite(folder.path().join("pref.sqlite")));
-        Self { _folder: folder, ..Self::start(config, None).await }
+        let folder = folder();
+        let store = StoreConfig::new(Database::Sqlite(folder.path().join("pref.sqlite")));
+        Self::start(store, folder, None).await
     }
 
-    async fn start(store: StoreConfig, database: Option<TestDatabase>) -> Self {
-        let config = EngineConfig { seed: Some(1), ..EngineConfig::default() };
+    async fn start(store: StoreConfig, folder: TempDir, database: Option<TestDatabase>) -> Self {
+        let config = EngineConfig {
+            models: ArtifactLocation::from(folder.path().join("models").as_path()),
+            job_poll: Duration::from_millis(50),
+            seed: Some(1),
+            ..EngineConfig::default()
+        };
         let engine = Engine::new(Store::connect(&store).await.expect("the store opens"), config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -83,7 +91,7 @@ impl TestApp {
             channel: endpoint.connect_lazy(),
             stop: std::sync::Mutex::new(Some(stop)),
             server: tokio::sync::Mutex::new(Some(server)),
-            _folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            _folder: folder,
             _database: database,
         }
     }
@@ -120,6 +128,10 @@ impl TestApp {
 
     pub(crate) fn candidates(&self) -> CandidateServiceClient<Channel> {
         CandidateServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn training(&self) -> TrainingServiceClient<Channel> {
+        TrainingServiceClient::new(self.channel.clone())
     }
 
     pub(crate) async fn next_query(&self, request: NextQueryRequest) -> Result<NextQueryResponse, Status> {
@@ -220,6 +232,10 @@ impl TestApp {
         let mut reply = self.next_query(from_pool(user, "topics")).await.expect("a question is left");
         reply.queries.remove(0)
     }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
 }
 
 pub(crate) const PROMPTS: [&str; 4] = ["On tea:", "On rain:", "On maps:", "On bread:"];

@@ -3,6 +3,7 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod activation;
 mod answers;
 mod app;
 mod artifact;
@@ -14,6 +15,7 @@ mod pools;
 mod process;
 mod questions;
 mod refusals;
+mod training;
 
 /// Runs the test twice, on SQLite and on Postgres, as `name::sqlite` and `name::postgres`.
 macro_rules! on_both_stores {

@@ -20,16 +20,16 @@ use crate::postgres::TestDatabase;
 const KILLS: usize = 3;
 
 /// `pref serve` as a process of its own, killed with this value.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    channel: Channel,
+    pub(crate) channel: Channel,
 }
 
 impl Server {
-    async fn start(data_dir: &Path, database: Option<&SecretString>) -> Self {
+    pub(crate) async fn start(data_dir: &Path, database: Option<&SecretString>) -> Self {
         let mut command = pref();
         command.arg("--data-dir").arg(data_dir).args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
-        command.arg("--model").arg(artifact::location());
+        command.args(["--job-lease-seconds", "1"]).arg("--model").arg(artifact::location());
         if let Some(url) = database {
             command.env("PREF_DATABASE_URL", url.expose_secret());
         }

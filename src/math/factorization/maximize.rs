@@ -101,6 +101,9 @@ impl Likelihood<'_> {
             let objective = marginal + penalty(&second_moment(&state.mean), &state.head, &ridge);
             let of = limits.rounds;
             observer.progress(Progress { stage: Stage::Fit, step: round, of, objective: Some(objective) });
+            if observer.is_cancelled() {
+                return Err(MathError::Cancelled);
+            }
             let settled = round > limits.expansions;
             if settled && objective > last {
                 *state = previous;

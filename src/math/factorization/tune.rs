@@ -152,6 +152,9 @@ impl Search<'_> {
         let step = self.trials.len();
         let objective = Some(log_likelihood);
         self.observer.progress(Progress { stage: Stage::Tune, step, of: TRIALS, objective });
+        if self.observer.is_cancelled() {
+            return Err(MathError::Cancelled);
+        }
         Ok((log_likelihood, started))
     }
 }

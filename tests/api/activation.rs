@@ -1,0 +1,185 @@
+//! Models, and the change from one to another.
+
+use pref::domain::{ModelVersion, Outcome as Said, TenantId};
+use pref::math::{Evidence, Posterior};
+use pref::service::proto::*;
+use tonic::{Code, Status};
+
+use crate::app::{TestApp, answer, judge, refusal, refused_field, request_id};
+use crate::on_both_stores;
+use crate::training::{on, tastes, texts};
+
+impl TestApp {
+    pub(crate) async fn model(&self, version: &str) -> Result<Model, Status> {
+        let request = GetModelRequest { version: version.to_owned() };
+        Ok(self.training().get_model(request).await?.into_inner().model.expect("a reply has a model"))
+    }
+
+    async fn activate(&self, version: &str) -> Result<Model, Status> {
+        let request = ActivateModelRequest { version: version.to_owned(), request_id: String::new() };
+        Ok(self.training().activate_model(request).await?.into_inner().model.expect("a reply has a model"))
+    }
+
+    async fn describe(&self, version: &str, examples: u32) -> Result<DescribeModelResponse, Status> {
+        let request = DescribeModelRequest { version: version.to_owned(), examples };
+        Ok(self.training().describe_model(request).await?.into_inner())
+    }
+
+    async fn versions(&self) -> Vec<String> {
+        let page = self.training().list_models(ListModelsRequest::default()).await.unwrap();
+        page.into_inner().models.into_iter().map(|model| model.version).collect()
+    }
+
+    /// λ from the user's whole log under the model that serves, computed here.
+    async fn refitted(&self, user: &str) -> Vec<f64> {
+        let model = self.engine.models().active(&TenantId::default_tenant()).unwrap();
+        let mut evidence = Vec::new();
+        for line in self.list_preferences(user).await.unwrap() {
+            let Comparison { prompt, response_a, response_b } = line.comparison.clone().unwrap();
+            let phi = model.resident.features(vec![(prompt.clone(), response_a), (prompt, response_b)]).await;
+            let phi = phi.unwrap();
+            let (said, tie) = match line.outcome() {
+                Outcome::First => (Said::First, 1.0),
+                Outcome::Second => (Said::Second, 1.0),
+                _ => (Said::Tie, model.tie_weight),
+            };
+            let preference = said.preference().unwrap();
+            evidence.push(Evidence { delta: &phi[0] - &phi[1], preference, weight: line.weight * tie });
+        }
+        Posterior::fit(&evidence, &model.prior).unwrap().coefficients().as_slice().to_vec()
+    }
+
+    /// The user is served by `version`, and is where a refit of their log puts them.
+    async fn assert_fitted(&self, user: &str, version: &str, revision: usize) {
+        let profile = self.get_user(user).await.unwrap();
+        assert_eq!((profile.model_version.as_str(), profile.revision as usize), (version, revision));
+        let refitted = self.refitted(user).await;
+        assert_eq!(profile.coefficients.len(), refitted.len());
+        let close = profile.coefficients.iter().zip(&refitted).all(|(one, other)| (one - other).abs() < 1e-6);
+        assert!(close, "{:?} {refitted:?}", profile.coefficients);
+    }
+}
+
+fn opinion(user: usize, prompt: usize) -> SubmitPreferenceRequest {
+    let (x, long, short, _) = texts(prompt);
+    let outcome = [Outcome::First, Outcome::Second, Outcome::Tie][(user + prompt) % 3];
+    judge(&format!("v{user}"), (&x, &long, &short), outcome)
+}
+
+on_both_stores! {
+    async fn from_imported_preferences_to_a_model_that_serves_and_back(app) {
+        app.import_topics().await;
+        let asked_before = app.ask("v0").await;
+        for prompt in 0..4 {
+            app.submit(opinion(1, prompt)).await.unwrap();
+        }
+        app.import_preferences("tastes", &tastes(12, 8)).await.unwrap();
+        let version = app.trained(on("tastes")).await;
+        let model = app.model(&version).await.unwrap();
+        assert_eq!((model.state(), model.base_functions, model.users), (ModelState::Ready, 2, 12));
+        assert_eq!((model.comparisons, model.backbone.as_str()), (192, "lexical-v1"));
+        assert!(model.metrics["auc.seen_users.seen_pairs"] > 0.8, "{:?}", model.metrics);
+        app.assert_fitted("v1", "test-1", 4).await;
+
+        let active = app.activate(&version).await.unwrap();
+        assert_eq!(active.state(), ModelState::Active);
+        assert_eq!(app.model("").await.unwrap(), active);
+        assert_eq!(app.model("test-1").await.unwrap().state(), ModelState::Retired);
+        assert_eq!(app.versions().await, [version.clone(), "test-1".to_owned()]);
+
+        app.assert_fitted("v1", &version, 4).await;
+        let late = app.submit(answer("v0", &asked_before.query_id, Outcome::First)).await.unwrap();
+        assert_eq!(late.profile.unwrap().model_version, version, "a question of the old model stays answerable");
+        let query = app.ask("v0").await;
+        assert_eq!(query.model_version, version);
+        app.submit(answer("v0", &query.query_id, Outcome::Second)).await.unwrap();
+        app.assert_fitted("v0", &version, 2).await;
+
+        assert_eq!(app.activate("test-1").await.unwrap().state(), ModelState::Active);
+        app.assert_fitted("v0", "test-1", 2).await;
+    }
+}
+
+on_both_stores! {
+    async fn a_change_under_traffic_leaves_everybody_fitted_on_all_their_answers(app) {
+        const PEOPLE: usize = 8;
+        const ANSWERS: usize = 12;
+        app.import_preferences("tastes", &tastes(8, 6)).await.unwrap();
+        let version = app.trained(on("tastes")).await;
+        for user in 0..PEOPLE {
+            app.submit(opinion(user, 0)).await.unwrap();
+        }
+        let people = (0..PEOPLE).map(|user| async move {
+            let mut versions = Vec::new();
+            for prompt in 1..ANSWERS {
+                let profile = app.submit(opinion(user, prompt)).await.unwrap().profile.unwrap();
+                assert_eq!(profile.revision as usize, prompt + 1);
+                versions.push(profile.model_version);
+            }
+            versions
+        });
+        let (served, activated) = tokio::join!(futures::future::join_all(people), app.activate(&version));
+        assert_eq!(activated.unwrap().state(), ModelState::Active);
+        for versions in served {
+            let changed = versions.iter().position(|served| *served == version).unwrap_or(versions.len());
+            assert!(versions[..changed].iter().all(|served| served == "test-1"));
+            assert!(versions[changed..].iter().all(|served| *served == version), "nobody goes back");
+        }
+        for user in 0..PEOPLE {
+            app.assert_fitted(&format!("v{user}"), &version, ANSWERS).await;
+        }
+    }
+}
+
+on_both_stores! {
+    async fn a_model_is_described_by_shares_labels_and_texts(app) {
+        app.import_preferences("tastes", &tastes(12, 8)).await.unwrap();
+        let version = app.trained(on("tastes")).await;
+        let description = app.describe(&version, 2).await.unwrap();
+        assert_eq!(description.model.unwrap().version, version);
+        let functions = &description.base_functions;
+        assert_eq!(functions.len(), 2);
+        assert!((functions.iter().map(|function| function.difference_share).sum::<f64>() - 1.0).abs() < 1e-9);
+        for (function, index) in functions.iter().zip(0..) {
+            assert_eq!((function.index, function.top.len(), function.bottom.len()), (index, 2, 2));
+            let value = |text: &BaseFunctionExample| text.value;
+            assert!(value(&function.top[0]) >= value(&function.top[1]));
+            assert!(value(&function.top[1]) > value(&function.bottom[1]));
+            assert!(value(&function.bottom[1]) >= value(&function.bottom[0]));
+        }
+        assert!(functions.iter().any(|function| function.label.contains("length")), "{functions:?}");
+        assert_eq!(refused_field(app.describe(&version, 21).await).1, "examples");
+    }
+}
+
+on_both_stores! {
+    async fn a_model_that_is_missing_or_damaged_is_refused_and_the_old_one_serves_on(app) {
+        let missing = (Code::NotFound, "MODEL_NOT_FOUND".to_owned());
+        assert_eq!(refusal(app.model("none").await), missing);
+        assert_eq!(refusal(app.activate("none").await), missing);
+        assert_eq!(refusal(app.describe("none", 0).await), missing);
+        assert_eq!(refused_field(app.activate("").await).1, "version");
+
+        app.import_preferences("tastes", &tastes(6, 6)).await.unwrap();
+        let version = app.trained(on("tastes")).await;
+        let name = ModelVersion::parse(version.as_str()).unwrap();
+        let row = app.engine.store().model(&TenantId::default_tenant(), &name).await.unwrap().unwrap();
+        std::fs::write(std::path::Path::new(&row.location).join("head.safetensors"), b"cut").unwrap();
+        let refused = (Code::FailedPrecondition, "MODEL_DAMAGED".to_owned());
+        assert_eq!(refusal(app.activate(&version).await), refused);
+        assert_eq!(app.model(&version).await.unwrap().state(), ModelState::Ready);
+        app.submit(opinion(0, 0)).await.unwrap();
+        app.assert_fitted("v0", "test-1", 1).await;
+    }
+}
+
+on_both_stores! {
+    async fn activating_again_is_harmless(app) {
+        let request = ActivateModelRequest { version: "test-1".to_owned(), request_id: request_id() };
+        let first = app.training().activate_model(request.clone()).await.unwrap().into_inner();
+        assert_eq!(app.training().activate_model(request.clone()).await.unwrap().into_inner(), first);
+        let other = ActivateModelRequest { version: "other".to_owned(), ..request };
+        let refused = app.training().activate_model(other).await;
+        assert_eq!(refusal(refused), (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned()));
+    }
+}

@@ -2,6 +2,8 @@
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/skip.rs"]
+mod skip;
 
 mod activation;
 mod answers;

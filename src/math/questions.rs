@@ -300,8 +300,9 @@ impl<'a> Scan<'a> {
                 let mut whitened = rows.to_vec();
                 whitened.chunks_exact_mut(n).for_each(|phi| posterior.whiten(phi));
                 let mut pairs = Vec::new();
+                let fresh = !taken.prompts.contains(&prompt);
                 pool.for_each_pair(prompt, |first, second| {
-                    if !taken.contains(prompt, first, second) {
+                    if fresh || !taken.contains(prompt, first, second) {
                         let z = rewards[first] - rewards[second];
                         let (a, b) = (&whitened[first * n..][..n], &whitened[second * n..][..n]);
                         let v: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();

@@ -1,4 +1,23 @@
 //! Learning the base reward functions from many users' comparisons (§4.1, Algorithm 1, Eq. 5).
+//!
+//! From h(x, y) ∈ Rᵈ of every text and judgments (user, y₁, y₂, a, w) to W ∈ Rᴶˣᵈ with φ = W h, and N(μ, Σ) of users'
+//! coefficients. In reading order:
+//!
+//! 1. `cells`: a user's judgments of a pair of texts become one cell, whichever text was called A.
+//! 2. `basis`: coordinates in which both penalties on W are diagonal.
+//! 3. `soft_impute`, `start`: where W begins (Algorithm 1, lines 1 and 2).
+//! 4. `maximize`: the regularised likelihood (Eq. 5), users by Newton, `head` by Newton with conjugate gradients.
+//! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for judgments not yet seen.
+//! 6. `canonical`, `finish`: the basis that is kept, since Λ and W are only defined up to an invertible matrix.
+//! 7. `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
+//!
+//! # Where this departs from the paper
+//!
+//! Eq. 5 is a likelihood of Λ and W with an L2 on λ alone, which has no minimum: λ → cλ, W → W/c keeps the likelihood
+//! and shrinks the penalty. Here λ_i ~ N(μ, I), the penalties
+//! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = E\[λλᵀ\], S the second moment of h₁ − h₂ and D² its diagonal are
+//! on the second moment of users' logits and weights, and λ is integrated out by Laplace's approximation rather than
+//! maximised: with few judgments a user, a point estimate of λ takes noise for taste, and W would follow it.
 
 mod basis;
 mod calibrate;

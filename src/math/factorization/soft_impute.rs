@@ -62,9 +62,10 @@ impl<'a> Sparse<'a> {
         let j = b.nrows();
         let mut out = DMatrix::zeros(j, self.rows());
         out.as_mut_slice().par_chunks_mut(j).enumerate().for_each(|(row, sum)| {
-            for cell in self.row_starts[row]..self.row_starts[row + 1] {
-                let column = &b.as_slice()[self.entries[cell].0 * j..][..j];
-                sum.iter_mut().zip(column).for_each(|(s, b)| *s += values[cell] * b);
+            let cells = self.row_starts[row]..self.row_starts[row + 1];
+            for (&(column, _), value) in self.entries[cells.clone()].iter().zip(&values[cells]) {
+                let column = &b.as_slice()[column * j..][..j];
+                sum.iter_mut().zip(column).for_each(|(s, b)| *s += value * b);
             }
         });
         out

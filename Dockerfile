@@ -15,7 +15,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM debian:bookworm-slim
 # Certificates are for the model hub, object storage and Postgres over TLS.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /data --create-home pref
+    && useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin pref \
+    && install -d -o pref -g pref /data
 COPY --from=build /usr/local/bin/pref /usr/local/bin/pref
 
 ENV PREF_DATA_DIR=/data PREF_HUB_CACHE=/data/hub PREF_LOG_FORMAT=json

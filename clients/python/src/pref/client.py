@@ -285,7 +285,7 @@ class Client:
     # Models
 
     def list_models(self) -> Iterator[training.Model]:
-        """Models, newest first."""
+        """Models, in the order of their names."""
 
         def page(token: str) -> training.ListModelsResponse:
             return self._call(self._training.ListModels, training.ListModelsRequest(page_token=token))

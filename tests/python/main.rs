@@ -61,6 +61,12 @@ fn a_reflection_client_lists_the_services_and_their_methods() {
     }
 }
 
+#[test]
+fn the_python_client_retries_with_the_same_request_id() {
+    let Some(python) = python("the_python_client_retries_with_the_same_request_id") else { return };
+    succeed(Command::new(python).arg(root("tests/python/retries.py")));
+}
+
 /// `pref serve` on a free port, with a model of people who differ in how long they like an answer.
 struct Server {
     process: Child,

@@ -32,6 +32,7 @@ mod refit;
 mod registry;
 mod score;
 mod submit_preference;
+mod sweep;
 mod train;
 mod training_data;
 mod training_job;

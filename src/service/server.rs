@@ -131,6 +131,7 @@ async fn drive(
     if config.training {
         engine.spawn_training_worker();
     }
+    engine.spawn_sweeper();
 
     tokio::select! {
         ended = &mut server => return Ok(ended?),

@@ -6,7 +6,7 @@ use futures::poll;
 use pref::store::{Append, NewPreference, Store, StoreConfig, StoreError};
 use sqlx::ConnectOptions;
 
-use crate::fixture::{Fixture, NOW, Place, comparison, model, preference, tenant, user};
+use crate::fixture::{Fixture, NOW, Place, comparison, connect, model, preference, tenant, user};
 
 crate::on_both_engines!(
     a_log_locked_by_somebody_else_is_unavailable_and_then_works,
@@ -22,7 +22,7 @@ async fn a_log_locked_by_somebody_else_is_unavailable_and_then_works(f: &Fixture
     match &f.place {
         Place::Postgres(database) => {
             let impatient = Store::connect(&config).await.unwrap();
-            let mut other = database.options().connect().await.unwrap();
+            let mut other = connect(database).await;
             sqlx::raw_sql("BEGIN; SELECT 1 FROM users FOR UPDATE").execute(&mut other).await.unwrap();
             let error = impatient.append_preference(&tenant(), &user("ada"), &new).await.unwrap_err();
             assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
@@ -93,7 +93,7 @@ async fn connections_that_are_cut_are_replaced() {
     let Some(f) = Fixture::postgres("connections_that_are_cut_are_replaced").await else { return };
     let Place::Postgres(database) = &f.place else { unreachable!() };
     f.answer(&user("ada"), preference(comparison("x", "a", "b"))).await;
-    let mut other = database.options().connect().await.unwrap();
+    let mut other = connect(database).await;
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'pref'";
     sqlx::query(cut).execute(&mut other).await.unwrap();

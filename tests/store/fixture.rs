@@ -2,7 +2,8 @@ use pref::domain::{
     Comparison, ModelVersion, Outcome, PoolName, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight,
 };
 use pref::store::{Append, Database, Derived, Idempotent, NewPreference, QueryRow, Store, StoreConfig};
-use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+use secrecy::ExposeSecret;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tempfile::TempDir;
 
 use crate::postgres::TestDatabase;
@@ -21,6 +22,7 @@ pub(crate) struct Fixture {
 }
 
 /// Where its data lies, for looking at it without the store.
+#[expect(clippy::large_enum_variant, reason = "one a test")]
 pub(crate) enum Place {
     Sqlite(TempDir),
     Postgres(TestDatabase),
@@ -51,7 +53,7 @@ impl Fixture {
                     .collect()
             }
             Place::Postgres(database) => {
-                let mut connection = database.options().connect().await.expect("Postgres answers");
+                let mut connection = connect(database).await;
                 let tables = sqlx::query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
                     .fetch_all(&mut connection)
                     .await
@@ -95,6 +97,11 @@ impl Fixture {
         assert_eq!(save.expect("a question"), pref::store::Recall::New);
         query
     }
+}
+
+/// A connection beside the store's.
+pub(crate) async fn connect(database: &TestDatabase) -> PgConnection {
+    PgConnection::connect(database.url().expose_secret()).await.expect("Postgres answers")
 }
 
 pub(crate) fn tenant() -> TenantId {

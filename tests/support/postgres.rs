@@ -32,12 +32,7 @@ impl TestDatabase {
 
     /// Its URL.
     pub(crate) fn url(&self) -> SecretString {
-        self.options().to_url_lossy().to_string().into()
-    }
-
-    /// For looking into it beside the store.
-    pub(crate) fn options(&self) -> PgConnectOptions {
-        self.admin.clone().database(&self.name)
+        self.admin.clone().database(&self.name).to_url_lossy().to_string().into()
     }
 }
 

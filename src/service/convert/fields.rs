@@ -32,8 +32,11 @@ impl Limits {
         self.text(field, text)
     }
 
-    /// A response, which may be empty.
+    /// A response, which may be empty. U+0000 is in no text that a person reads, and Postgres cannot keep it.
     pub(super) fn text(&self, field: &str, text: String) -> Result<String, EngineError> {
+        if text.contains('\0') {
+            return Err(Invalid::new(field, format!("{text:?}"), "text without the character U+0000").into());
+        }
         if text.len() > self.text_bytes {
             let given = format!("{} bytes", text.len());
             let allowed = format!("at most {} bytes", self.text_bytes);
@@ -190,6 +193,14 @@ mod tests {
         assert_eq!(next.cut(&mut vec!["eve"], |row| (*row).to_owned()), "");
         assert!(Page::parse(0, "no hex", Some).is_err());
         assert!(Page::parse(1001, "", Some).is_err());
+    }
+
+    #[test]
+    fn text_that_no_database_keeps_is_refused() {
+        let limits = Limits::default();
+        assert_eq!(limits.text("response_a", "a\nb".to_owned()).unwrap(), "a\nb");
+        let error = limits.prompt("prompt", "a\0b".to_owned()).unwrap_err();
+        assert_eq!(error.to_string(), r#"prompt: got "a\0b"; allowed: text without the character U+0000"#);
     }
 
     #[test]

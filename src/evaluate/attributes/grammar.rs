@@ -62,19 +62,15 @@ impl Draft {
     /// The advice alone, in plain words.
     fn of(topic: &Topic, traits: &Traits, rng: &mut ChaCha8Rng) -> Self {
         let length = traits.level(Attribute::Length);
-        let (count, explained) = match (2.0 * length) as i32 {
-            ..=-2 => (1, 0),
-            -1 => (2, 0),
-            0 => (3, 1),
-            1 => (4, 2),
-            _ => (4, 4),
+        let (count, concrete) = (traits.pieces(), traits.concrete());
+        let explained = match (2.0 * length) as i32 {
+            ..=-1 => 0,
+            0 => 1,
+            1 => 2,
+            _ => 4,
         };
-        // A share of a whole number of pieces, drawn so that it is right on average.
-        let share = (traits.quality + 1.0) / 2.0 * f64::from(count);
-        let concrete =
-            share as usize + usize::from(rng.random_range(0..1_000) < (share.fract() * 1_000.0) as u32);
         let tips = topic.tips.sample(rng, concrete);
-        let filler = phrases::FILLER.sample(rng, count as usize - concrete);
+        let filler = phrases::FILLER.sample(rng, count - concrete);
         let mut chosen: Vec<(&str, &str)> = tips.chain(filler).copied().collect();
         chosen.shuffle(rng);
         let mut reasons: Vec<bool> = (0..count).map(|at| at < explained).collect();
@@ -269,29 +265,25 @@ const CASUAL_WORDS: [(&str, &str); 30] = [
     ("a number of", "a bunch of"),
 ];
 
-const FORMAL_WORDS: [(&str, &str); 12] = [
+const FORMAL_WORDS: [(&str, &str); 9] = [
     ("buy", "purchase"),
     ("choose", "select"),
     ("pick", "select"),
-    ("use", "utilise"),
-    ("ask", "consult"),
     ("because", "given that"),
     ("since", "given that"),
     ("maybe", "possibly"),
     ("a lot of", "a considerable amount of"),
-    ("test", "examine"),
     ("find", "identify"),
     ("write down", "record"),
 ];
 
-/// Replaces whole words only.
+/// Replaces whole words within a sentence only: verbs are not contracted at its end.
 fn replace_words(text: &str, from: &str, to: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(from) {
         let (before, after) = (&rest[..at], &rest[at + from.len()..]);
-        let inside = |c: char| c.is_alphanumeric() || c == '\'';
-        let word = !before.ends_with(inside) && !after.starts_with(inside);
+        let word = !before.ends_with(|c: char| c.is_alphanumeric() || c == '\'') && after.starts_with(' ');
         result.push_str(before);
         result.push_str(if word { to } else { from });
         rest = after;

@@ -10,6 +10,8 @@
 mod grammar;
 mod people;
 mod phrases;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod traits;
 
@@ -22,7 +24,6 @@ use rand_chacha::ChaCha8Rng;
 pub use self::people::{COMMON, POSITION_BIAS, Person, TRAIT, kinds};
 pub use self::traits::{ATTRIBUTES, Attribute, FEATURES, Traits};
 use crate::domain::{Candidates, Comparison, ContentHash, Invalid, Judgment, UserId};
-use crate::math::logistic::sigmoid;
 
 /// Name and version of the set. Any change of its bytes for a seed is a new version.
 pub const VERSION: &str = "attributes-v1";
@@ -45,7 +46,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { users: 84, pairs: 1_020, overlap: 0.3, noise: 1.0 }
+        Self { users: 84, pairs: 1_020, overlap: 0.8, noise: 1.0 }
     }
 }
 
@@ -136,17 +137,18 @@ impl Population {
     }
 
     /// What the person says of two answers of the pool: 1 the first, 0 the second, ½ when asking in the other order
-    /// turned the answer. The outcome's distribution does not depend on which answer is called A.
+    /// turned the answer. Nothing for a text that is not of this population.
+    ///
+    /// The gain in reward is perceived with logistic noise, which makes a Bradley–Terry judge (Eq. 4); it is asked in
+    /// both orders, each time with [`POSITION_BIAS`] for the answer shown first, and the two replies are averaged. The
+    /// outcome's distribution does not depend on which answer is called A.
     pub fn judge(&self, person: &Person, comparison: &Comparison, rng: &mut ChaCha8Rng) -> Option<f64> {
         let Comparison { prompt, response_a, response_b } = comparison;
         let gain =
             self.true_reward(person, prompt, response_a)? - self.true_reward(person, prompt, response_b)?;
-        let chance = |bias: f64| match self.config.noise {
-            0.0 if gain == 0.0 => sigmoid(bias * f64::INFINITY),
-            0.0 => sigmoid(gain * f64::INFINITY),
-            noise => sigmoid((gain + bias) / noise),
-        };
-        let mut says_a = |bias: f64| if rng.random::<f64>() < chance(bias) { 0.5 } else { 0.0 };
+        let uniform: f64 = rng.random();
+        let perceived = gain + self.config.noise * (uniform.ln() - (-uniform).ln_1p());
+        let says_a = |bias: f64| if perceived + bias > 0.0 { 0.5 } else { 0.0 };
         Some(says_a(POSITION_BIAS) + says_a(-POSITION_BIAS))
     }
 

@@ -3,14 +3,14 @@ use std::fmt;
 use super::traits::{ATTRIBUTES, Attribute, FEATURES, Traits};
 use crate::domain::UserId;
 
-/// How much each of a person's two attributes counts in their reward.
-pub const TRAIT: f64 = 1.0;
+/// How much each of a person's two attributes counts in their reward, in logits.
+pub const TRAIT: f64 = 1.2;
 
 /// How much quality counts, for everybody.
-pub const COMMON: f64 = 1.0;
+pub const COMMON: f64 = 0.95;
 
-/// How much the answer shown first gains in logits.
-pub const POSITION_BIAS: f64 = 0.1;
+/// How much the answer shown first gains, in logits.
+pub const POSITION_BIAS: f64 = 0.4;
 
 /// A simulated person: a taste in two attributes, and the sense of quality that all share.
 #[derive(Debug, Clone, PartialEq)]

@@ -92,33 +92,56 @@ impl Traits {
         self.levels[attribute as usize]
     }
 
+    /// How many pieces of advice a text of this length gives.
+    pub(super) fn pieces(&self) -> usize {
+        match (2.0 * self.level(Attribute::Length)) as i32 {
+            ..=-2 => 1,
+            -1 => 2,
+            0 => 3,
+            _ => 4,
+        }
+    }
+
+    /// How many of them are concrete.
+    pub(super) fn concrete(&self) -> usize {
+        ((self.quality + 1.0) / 2.0 * self.pieces() as f64).round() as usize
+    }
+
     /// Draws the traits of a text: any length, about two in three of the other attributes shown.
     pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let mut traits = Self { levels: [0.0; ATTRIBUTES], quality: QUALITIES[rng.random_range(0..5)] };
+        let mut levels = [0.0; ATTRIBUTES];
         for attribute in Attribute::ALL {
-            traits.levels[attribute as usize] = match attribute {
-                Attribute::Length => QUALITIES[rng.random_range(0..5)],
+            levels[attribute as usize] = match attribute {
+                Attribute::Length => LENGTHS[rng.random_range(0..5)],
                 _ if rng.random_range(0..100) < SHOWN_PERCENT => {
                     [-1.0, -0.5, 0.5, 1.0][rng.random_range(0..4)]
                 }
                 _ => 0.0,
             };
         }
-        traits
+        Self::with_quality(levels, rng)
     }
 
     /// Draws a text that contrasts with this one: most traits turned round, some drawn afresh.
     pub(super) fn contrast(&self, rng: &mut ChaCha8Rng) -> Self {
-        let mut other = Self::draw(rng);
-        for (new, old) in other.levels.iter_mut().zip(self.levels) {
+        let mut levels = Self::draw(rng).levels;
+        for (new, old) in levels.iter_mut().zip(self.levels) {
             if old != 0.0 && rng.random_range(0..100) < TURNED_PERCENT {
                 *new = -old;
             }
         }
-        other
+        Self::with_quality(levels, rng)
+    }
+
+    /// Draws how many of the pieces of advice are concrete.
+    fn with_quality(levels: [f64; ATTRIBUTES], rng: &mut ChaCha8Rng) -> Self {
+        let mut traits = Self { levels, quality: 0.0 };
+        let pieces = traits.pieces();
+        traits.quality = 2.0 * rng.random_range(0..=pieces as u32) as f64 / pieces as f64 - 1.0;
+        traits
     }
 }
 
-const QUALITIES: [f64; 5] = [-1.0, -0.5, 0.0, 0.5, 1.0];
+const LENGTHS: [f64; 5] = [-1.0, -0.5, 0.0, 0.5, 1.0];
 const SHOWN_PERCENT: u32 = 65;
 const TURNED_PERCENT: u32 = 60;

@@ -6,10 +6,10 @@ pub(super) const DIMENSION: usize = SKELETON + WORDS + CHARACTERS;
 
 /// What the hash of the backbone records.
 pub(super) const DESCRIPTION: &str =
-    "skeleton 1-3 x 160, words 1-2 x 128, characters 3-4 x 128, signed, 1 + ln tf, norm 4, 2, 2";
+    "skeleton 1-3 x 192, words 1-2 x 160, characters 3-4 x 128, signed, 1 + ln tf, norm 4, 2, 2";
 
-const SKELETON: usize = 160;
-const WORDS: usize = 128;
+const SKELETON: usize = 192;
+const WORDS: usize = 160;
 const CHARACTERS: usize = 128;
 
 /// The length of each block's vector. Style measures have about √70 = 8.

@@ -143,13 +143,18 @@ mod tests {
             assert_eq!(error.to_string(), format!("the call was not answered within {told}"));
         }
     }
+
     #[tokio::test]
     async fn an_open_ended_call_has_its_callers_limit_only() {
-        let quick = service_fn(|_: Request<()>| async {
-            tokio::task::yield_now().await;
-            Ok::<_, Infallible>(())
+        let limit = Duration::from_millis(1);
+        let slow = service_fn(move |request: Request<()>| async move {
+            tokio::time::sleep(5 * limit).await;
+            match request.uri().path() {
+                "/import" => Ok::<_, Infallible>(()),
+                _ => std::future::pending().await,
+            }
         });
-        let service = DeadlineLayer::new(Duration::ZERO, &["/import"]).layer(quick);
+        let service = DeadlineLayer::new(limit, &["/import"]).layer(slow);
         let request = |path| Request::builder().uri(path).body(()).expect("a path makes a request");
         assert!(service.clone().oneshot(request("/import")).await.is_ok());
         assert!(service.oneshot(request("/other")).await.is_err());

@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.."
 cargo fmt --check
 PREF_TEST_PYTHON=$(tests/support/python.sh)
 export PREF_TEST_PYTHON
-cargo test --locked
+cargo test --locked --no-fail-fast

@@ -67,7 +67,7 @@ pub struct TrainReport {
     pub base_functions: usize,
     /// `svd` or `gradient`.
     pub start: &'static str,
-    /// What was chosen: γ, α, soft-impute threshold, tie weight, ridge of the shared reward.
+    /// What was chosen on held-out judgments.
     pub hyperparameters: ChosenReport,
     /// What was tried for it, in the order made.
     pub trials: Vec<TrialReport>,
@@ -88,6 +88,10 @@ pub struct ChosenReport {
     pub threshold: f64,
     /// Weight of a tie's likelihood term.
     pub tie_weight: f64,
+    /// The prior's mean, as a multiple of that of the training users.
+    pub mean_scale: f64,
+    /// The prior's covariance, as a multiple of that of the training users.
+    pub spread_scale: f64,
 }
 
 /// One trial and what came of it.
@@ -282,6 +286,8 @@ impl From<&Hyperparameters> for ChosenReport {
             alpha: chosen.alpha,
             threshold: chosen.threshold,
             tie_weight: chosen.tie_weight,
+            mean_scale: chosen.mean_scale,
+            spread_scale: chosen.spread_scale,
         }
     }
 }

@@ -111,6 +111,13 @@ impl ModelRegistry {
         tracing::info!(%tenant, model.version = %model.version, "model serves");
         self.put(tenant, Slot::Active(model));
         self.shared.readiness.send_replace(Readiness::Serving);
+        self.forget_unused();
+    }
+
+    /// Lets go of models that serve nobody, are not about to, and have no call in flight.
+    fn forget_unused(&self) {
+        let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|_, model| Arc::strong_count(model) > 1);
     }
 
     /// Follows whether this server can personalise.

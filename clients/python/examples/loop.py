@@ -21,28 +21,32 @@ QUESTIONS = 10
 OPENINGS = ["", "Great question! ", "Certainly. One might consider the following. ", "Ha, I love this one. "]
 ADVICE = {
     "How do I keep basil alive?": [
-        "Water it when the soil feels dry, and give it light.",
-        "Put it on a sunny sill. Pinch off flowers. Water from below every two days, and do not let it stand wet.",
-        "Basil requires at least six hours of daylight, evenly moist soil and regular harvesting from the top, "
-        "which encourages the plant to branch and therefore to yield considerably more leaves over the season.",
+        "Give it 6 hours of light, and water every 2 days.",
+        "Put it on a sunny sill. Pinch off flowers. Water from below every 2 days, and do not let it stand wet.",
+        "Basil requires at least 6 hours of daylight, evenly moist soil and regular harvesting from the top, which "
+        "encourages the plant to branch and therefore to yield considerably more leaves. Pinch off flowers once a "
+        "week. Water from below every 2 days. Repot it after 4 weeks, since the roots will have filled the pot.",
     ],
     "What should I cook tonight?": [
-        "Pasta with garlic and oil.",
-        "Try a quick curry: onion, chickpeas, tomatoes, spices. It takes twenty minutes and one pan!",
-        "You could prepare a risotto. First, soften an onion; then toast the rice; then add warm stock a ladle at "
-        "a time, stirring, until the grains are tender, and finish it with butter and a good deal of cheese.",
+        "Pasta with 2 cloves of garlic and oil.",
+        "Try a quick curry: onion, chickpeas, 2 tomatoes, spices. It takes 20 minutes and one pan!",
+        "You could prepare a risotto. First, soften an onion for 5 minutes; then toast 300 grams of rice; then add a "
+        "litre of warm stock a ladle at a time, stirring, until the grains are tender. Finish it with butter and 50 "
+        "grams of cheese, and let it rest for 2 minutes before it is served.",
     ],
     "How can I sleep better?": [
-        "Go to bed at the same time each day.",
-        "Keep the room dark and cool, skip coffee after lunch, and put the phone away an hour before bed!",
-        "It may be advisable to establish a consistent routine: dim the lights in the evening, refrain from "
-        "screens, and reserve the bed for sleep, so that over time it becomes associated with rest alone.",
+        "Go to bed at 10 each day.",
+        "Keep the room dark and cool, skip coffee after 2 in the afternoon, and put the phone away at 9!",
+        "It may be advisable to establish a consistent routine: dim the lights 2 hours before bed, refrain from "
+        "screens, and reserve the bed for sleep, so that over time it becomes associated with rest alone. Keep the "
+        "room at 18 degrees. Avoid coffee for 8 hours before bed. Rise at the same time on all 7 days of the week.",
     ],
     "How do I learn to juggle?": [
-        "Start with one ball, then two, then three.",
-        "Stand in front of a bed so that drops are easy to pick up, and throw to eye height, again and again!",
-        "Begin by throwing one ball in an arc from hand to hand until it lands without your looking; then add a "
-        "second as the first reaches its peak; and only when that is steady should a third one be attempted.",
+        "Start with 1 ball, then 2, then 3.",
+        "Stand in front of a bed so that drops are easy to pick up, and throw to eye height 100 times a day!",
+        "Begin by throwing 1 ball in an arc from hand to hand until it lands 20 times without your looking; then add "
+        "a second as the first reaches its peak; and only when that is steady should a third one be attempted. "
+        "Practise for 10 minutes a day. Stand in front of a bed, so that drops are easy to pick up.",
     ],
 }
 PROMPTS = {

@@ -18,6 +18,8 @@ pub struct Hyperparameters {
     pub gamma: f64,
     /// α > 0: strength of the ridge on the head, (α/2)‖W‖²_F.
     pub alpha: f64,
+    /// κ > 0: how strongly what users share, Wᵀμ, is penalised beside what they differ on.
+    pub kappa: f64,
     /// Soft-impute threshold as a share of the largest singular value, in \[0, 1).
     pub threshold: f64,
     /// Weight of a tie, in [0, 1]; observations are given with their own weight and ties multiplied by this.
@@ -43,6 +45,7 @@ impl Hyperparameters {
         }
         positive("γ", self.gamma)?;
         positive("α", self.alpha)?;
+        positive("κ", self.kappa)?;
         positive("the scale of the prior's mean", self.mean_scale)?;
         positive("the scale of the prior's covariance", self.spread_scale)?;
         unit("the soft-impute threshold", self.threshold)?;

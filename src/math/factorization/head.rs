@@ -15,7 +15,7 @@ use crate::math::{SolverReport, Termination};
 ///
 /// The second term stands for what is not known of λ: with λ_i ~ N(λ̂_i, C_i) the expected loss is larger than that at
 /// λ̂_i by ½ w σ′(λ̂_iᵀδ) δᵀC_iδ to second order; V_p = Σ_c w_c σ′_c C_i with σ′_c held at its last value. R = diag(γ s +
-/// α), and M = E[λλᵀ] = I + μμᵀ makes the penalty the same in every basis.
+/// α), and M = I + κμμᵀ, for κ = 1 the second moment of λ, makes the penalty the same in every basis.
 pub(super) struct HeadProblem<'a> {
     pub(super) basis: &'a Basis,
     pub(super) pairs: &'a [(usize, usize)],

@@ -68,11 +68,11 @@ impl Likelihood<'_> {
     /// Alternates from `state` until the objective settles.
     ///
     /// Minimises −log of the approximate marginal likelihood with the penalty on W,
-    /// Σ_i \[f_i(λ̂_i) + ½ log|H_i|\] + ½ tr(M W̃ R W̃ᵀ), M = I + μμᵀ, by EM with the Laplace approximation. E: λ̂_i and H_i
+    /// Σ_i \[f_i(λ̂_i) + ½ log|H_i|\] + ½ tr(M W̃ R W̃ᵀ), M = I + κμμᵀ, by EM with the Laplace approximation. E: λ̂_i and H_i
     /// by Newton under N(μ, I). M: μ, then W̃ by a Newton step on the expected loss ([`HeadProblem`]), neither of which
     /// can raise it. Σ = I loses nothing: another Σ = LLᵀ is this one with W̃ ← LᵀW̃, λ ← L⁻¹λ. So the scale of Λ against
-    /// W is settled by the objective and cannot run away; M makes the penalty that on the logits' second moment over
-    /// users, the same in every basis.
+    /// W is settled by the objective and cannot run away. With κ = 1 the penalty is on the second moment of users' weights
+    /// Wᵀλ, the same in every basis; another κ penalises what they share, Wᵀμ, more or less than what they differ on.
     ///
     /// A round after which the objective is higher, which only the Laplace approximation can bring about, is undone.
     pub(super) fn maximize(
@@ -84,6 +84,7 @@ impl Likelihood<'_> {
     ) -> Result<SolverReport, MathError> {
         let j = state.head.nrows();
         let ridge = self.basis.moments.map(|s| hyperparameters.gamma * s + hyperparameters.alpha);
+        let kappa = hyperparameters.kappa;
         let mut previous = state.clone();
         let mut last = f64::INFINITY;
         let mut gradient_norm = f64::INFINITY;
@@ -98,7 +99,7 @@ impl Likelihood<'_> {
                 .for_each(|(i, p)| state.coefficients.set_column(i, p.coefficients()));
             let marginal: f64 =
                 posteriors.iter().map(|p| p.report().objective + 0.5 * p.log_determinant()).sum();
-            let objective = marginal + penalty(&second_moment(&state.mean), &state.head, &ridge);
+            let objective = marginal + penalty(&second_moment(&state.mean, kappa), &state.head, &ridge);
             let of = limits.rounds;
             observer.progress(Progress { stage: Stage::Fit, step: round, of, objective: Some(objective) });
             if observer.is_cancelled() {
@@ -130,7 +131,7 @@ impl Likelihood<'_> {
             if round < limits.expansions {
                 expand(state, &mut covariances, &update(&posteriors, &rows, 0.0)?)?;
             } else {
-                state.mean = self.penalized_mean(state, &rows, &ridge)?;
+                state.mean = self.penalized_mean(state, &rows, &ridge, kappa)?;
             }
             let head_problem = HeadProblem {
                 basis: self.basis,
@@ -139,7 +140,7 @@ impl Likelihood<'_> {
                 outcomes: &self.outcomes,
                 coefficients: &state.coefficients,
                 spread: self.spread(&state.head, &state.coefficients, &covariances),
-                moment: second_moment(&state.mean),
+                moment: second_moment(&state.mean, kappa),
                 ridge: ridge.clone(),
             };
             gradient_norm = head_problem.minimize(&mut state.head, NEWTON_STEPS).gradient_norm;
@@ -147,12 +148,13 @@ impl Likelihood<'_> {
         }
     }
 
-    /// μ = (n I + W̃ R W̃ᵀ)⁻¹ Σ_i λ̂_i, over users with judgments.
+    /// μ = (n I + κ W̃ R W̃ᵀ)⁻¹ Σ_i λ̂_i, over users with judgments.
     fn penalized_mean(
         &self,
         state: &State,
         rows: &[Rows],
         ridge: &DVector<f64>,
+        kappa: f64,
     ) -> Result<DVector<f64>, MathError> {
         let j = state.head.nrows();
         let mut total = DVector::zeros(j);
@@ -161,7 +163,8 @@ impl Likelihood<'_> {
             total += state.coefficients.column(i);
             n += 1.0;
         }
-        let system = DMatrix::identity(j, j) * n + scale_columns(&state.head, ridge) * state.head.transpose();
+        let penalty = scale_columns(&state.head, ridge) * state.head.transpose();
+        let system = DMatrix::identity(j, j) * n + penalty * kappa;
         let factor = system.cholesky().ok_or(MathError::NotPositiveDefinite { what: "the penalty on μ" })?;
         Ok(factor.solve(&total))
     }
@@ -189,9 +192,9 @@ impl Likelihood<'_> {
     }
 }
 
-/// M = E[λλᵀ] = I + μμᵀ
-fn second_moment(mean: &DVector<f64>) -> DMatrix<f64> {
-    DMatrix::identity(mean.len(), mean.len()) + mean * mean.transpose()
+/// M = I + κμμᵀ, which is E[λλᵀ] for κ = 1.
+fn second_moment(mean: &DVector<f64>, kappa: f64) -> DMatrix<f64> {
+    DMatrix::identity(mean.len(), mean.len()) + mean * mean.transpose() * kappa
 }
 
 /// The basis in which the population found has Σ = I: W̃ ← LᵀW̃, λ ← L⁻¹λ, C ← L⁻¹CL⁻ᵀ for Σ = LLᵀ.

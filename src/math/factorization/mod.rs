@@ -15,8 +15,8 @@
 //!
 //! Eq. 5 is a likelihood of Λ and W with an L2 on λ alone, which has no minimum: λ → cλ, W → W/c keeps the likelihood
 //! and shrinks the penalty. Here λ_i ~ N(μ, I), the penalties
-//! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = E\[λλᵀ\], S the second moment of h₁ − h₂ and D² its diagonal are
-//! on the second moment of users' logits and weights, and λ is integrated out by Laplace's approximation rather than
+//! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = Σ + κμμᵀ, S the second moment of h₁ − h₂ and D² its diagonal are
+//! on the second moment of users' logits and weights (what they share κ times as much), and λ is integrated out by Laplace's approximation rather than
 //! maximised: with few judgments a user, a point estimate of λ takes noise for taste, and W would follow it.
 
 mod basis;
@@ -97,15 +97,6 @@ pub struct Trial {
     pub hyperparameters: Hyperparameters,
     /// Mean log-likelihood of decided validation comparisons.
     pub log_likelihood: f64,
-}
-
-/// What a base function is to the population; each sums to 1 over the base functions.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Share {
-    /// Of what people differ on.
-    pub differences: f64,
-    /// Of what they have in common.
-    pub common: f64,
 }
 
 /// One reward shared by everybody: the classic baseline.
@@ -229,17 +220,6 @@ impl Factorization {
     /// φ = W h of texts given by their embeddings (texts × d): texts × J.
     pub fn features(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
         embeddings * self.head.transpose()
-    }
-
-    /// Each base function's share of what people differ on, D_jj / tr D, and of what they have in common, μ_j² / ‖μ‖².
-    pub fn shares(&self) -> Vec<Share> {
-        let (variance, mean) = (self.prior.covariance().diagonal(), self.prior.mean());
-        let (spread, common) = (variance.sum(), mean.norm_squared());
-        let share = |(v, m): (&f64, &f64)| Share {
-            differences: v / spread,
-            common: if common > 0.0 { m * m / common } else { 0.0 },
-        };
-        variance.iter().zip(mean.iter()).map(share).collect()
     }
 
     /// Mean log-likelihood in nats of decided judgments of training users, over embeddings (texts × d).

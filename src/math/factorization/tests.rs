@@ -60,6 +60,7 @@ fn settings(base_functions: usize) -> Hyperparameters {
         base_functions,
         gamma: 0.1,
         alpha: 1.0,
+        kappa: 1.0,
         threshold: 0.1,
         tie_weight: 0.25,
         mean_scale: 1.0,

@@ -10,7 +10,7 @@ use crate::math::MathError;
 use crate::math::logistic::binary_cross_entropy;
 
 /// Trials at most, for the factorization and for the shared reward alike.
-const TRIALS: usize = 12;
+const TRIALS: usize = 20;
 const COLD: Limits = Limits { rounds: 20, tolerance: 0.5, expansions: 2 };
 const WARM: Limits = Limits { rounds: 12, tolerance: 0.5, expansions: 0 };
 /// Each trial multiplies or divides one hyperparameter by this.
@@ -20,6 +20,7 @@ const LEAST_GAIN: f64 = 3e-4;
 /// α to begin with. In the whitened coordinates it is a prior precision of weights, whatever the data's size.
 const ALPHA: f64 = 500.0;
 const GAMMA: f64 = 1.0;
+const KAPPA: f64 = 0.3;
 const THRESHOLD: f64 = 0.1;
 const TIE_WEIGHT: f64 = 0.25;
 /// The largest J that is tried of itself.
@@ -72,8 +73,16 @@ pub(super) fn tune(
 ) -> Result<Tuned, MathError> {
     let held_out = HeldOut::new(problem, validation)?;
     let mut search = Search { problem, held_out: &held_out, config, trials: Vec::new(), observer };
-    let mut climb = search.base_functions()?;
+    let mut climb = search.first()?;
+    // J and the rest are chosen once the penalty fits.
     climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
+    climb.along(|h, factor| h.kappa *= factor, &mut |h, state| search.warm(h, state))?;
+    if climb.at.kappa != KAPPA {
+        climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
+    }
+    if config.base_functions.is_none() {
+        climb.along(more_or_fewer, &mut |h, _| search.cold(h))?;
+    }
     if problem.cells.has_ties() {
         let stride = |h: &mut Hyperparameters, factor: f64| h.tie_weight = (h.tie_weight * factor).min(1.0);
         climb.along(stride, &mut |h, state| search.warm(h, state))?;
@@ -99,12 +108,13 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The first trials: J as configured, or from the elbow of the spectrum up or down while that helps.
-    fn base_functions(&mut self) -> Result<Climb<Hyperparameters, Started>, MathError> {
+    /// The first trial, at the J configured or at the elbow of the spectrum.
+    fn first(&mut self) -> Result<Climb<Hyperparameters, Started>, MathError> {
         let mut at = Hyperparameters {
             base_functions: self.config.base_functions.unwrap_or(MOST_BASE_FUNCTIONS),
             gamma: GAMMA,
             alpha: ALPHA,
+            kappa: KAPPA,
             threshold: THRESHOLD,
             tie_weight: TIE_WEIGHT,
             mean_scale: 1.0,
@@ -116,16 +126,7 @@ impl Search<'_> {
             at.base_functions = elbow(&self.problem.start(&likelihood, &at, self.config).spectrum);
         }
         let (log_likelihood, state) = self.cold(&at)?;
-        let mut climb = Climb { at, log_likelihood, state, trials: 1 };
-        if self.config.base_functions.is_none() {
-            let stride = |h: &mut Hyperparameters, factor: f64| {
-                let j = h.base_functions;
-                h.base_functions =
-                    if factor > 1.0 { (j + j / 2 + 1).min(MOST_BASE_FUNCTIONS) } else { (j * 2).div_ceil(3) };
-            };
-            climb.along(stride, &mut |h, _| self.cold(h))?;
-        }
-        Ok(climb)
+        Ok(Climb { at, log_likelihood, state, trials: 1 })
     }
 
     /// A trial from a start of its own.
@@ -157,6 +158,13 @@ impl Search<'_> {
         }
         Ok((log_likelihood, started))
     }
+}
+
+/// J half as large again, or a third smaller.
+fn more_or_fewer(h: &mut Hyperparameters, factor: f64) {
+    let j = h.base_functions;
+    h.base_functions =
+        if factor > 1.0 { (j + j / 2 + 1).min(MOST_BASE_FUNCTIONS) } else { (j * 2).div_ceil(3) };
 }
 
 /// Where a descending spectrum stops falling steeply: its point farthest below the chord from first to last value.

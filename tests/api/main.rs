@@ -12,6 +12,7 @@ mod artifact;
 mod completions;
 mod concurrency;
 mod lifecycle;
+mod overload;
 mod people;
 mod pools;
 mod process;

@@ -96,12 +96,9 @@ impl Engine {
                 Append::Conflict { .. } => {}
                 Append::RequestIdReused => return Err(EngineError::RequestIdReused),
                 Append::Erased => return Err(EngineError::UserErased(user.clone())),
-                Append::QueryNotFound => return Err(not_asked(&request.target)),
+                Append::QueryNotFound => return Err(judged.refused(EngineError::QueryNotFound)),
                 Append::QueryAlreadyAnswered => {
-                    return Err(match request.target {
-                        Target::Query(id) => EngineError::QueryAlreadyAnswered(id),
-                        Target::Comparison(_) => EngineError::LostRace,
-                    });
+                    return Err(judged.refused(EngineError::QueryAlreadyAnswered));
                 }
             }
         }
@@ -150,9 +147,9 @@ struct Judged {
     converged: bool,
 }
 
-fn not_asked(target: &Target) -> EngineError {
-    match target {
-        Target::Query(id) => EngineError::QueryNotFound(*id),
-        Target::Comparison(_) => EngineError::LostRace,
+impl Judged {
+    /// A refusal of the question; what is not an answer to one is never refused so.
+    fn refused(&self, refusal: fn(QueryId) -> EngineError) -> EngineError {
+        self.query_id.map_or(EngineError::LostRace, refusal)
     }
 }

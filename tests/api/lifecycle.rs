@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pref::domain::TenantId;
 use pref::service::proto::*;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -11,6 +12,8 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::app::{TestApp, from_pool, judge, refusal, row};
 use crate::on_both_stores;
 
+/// Rows that an import writes together.
+const IMPORT_BATCH: usize = 256;
 const SERVICES: [&str; 3] =
     ["pref.v1.PersonalizationService", "pref.v1.CandidateService", "pref.v1.TrainingService"];
 
@@ -38,7 +41,7 @@ async fn nothing_serves_before_the_model_is_warm_and_nothing_while_draining() {
         assert_eq!(health(&app, service).await, ServingStatus::NotServing, "{service:?}");
     }
 
-    app.engine.load_active_model(&pref::domain::TenantId::default_tenant()).await.unwrap();
+    app.engine.load_active_model(&TenantId::default_tenant()).await.unwrap();
     until(&app, "", ServingStatus::Serving).await;
     until(&app, SERVICES[2], ServingStatus::Serving).await;
     assert_eq!(
@@ -71,7 +74,7 @@ on_both_stores! {
     async fn a_restart_finds_the_model_and_the_people(app) {
         let before = app.submit(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap().profile.unwrap();
         let engine = pref::engine::Engine::new(app.engine.store().clone(), Default::default());
-        let tenant = pref::domain::TenantId::default_tenant();
+        let tenant = TenantId::default_tenant();
         engine.load_active_model(&tenant).await.unwrap();
         let user = pref::domain::UserId::parse("ada").unwrap();
         let after = UserProfile::from(engine.get_user(&tenant, &user, 1).await.unwrap());
@@ -91,24 +94,24 @@ on_both_stores! {
 
 on_both_stores! {
     async fn a_call_in_flight_is_finished_before_the_server_stops(app) {
-        let (rows, received) = tokio::sync::mpsc::channel(1);
+        let (rows, received) = tokio::sync::mpsc::channel(IMPORT_BATCH);
         let mut client = app.candidates();
         let stream = tokio_stream::wrappers::ReceiverStream::new(received);
         let call = tokio::spawn(async move { client.import_candidates(stream).await });
-        rows.send(row("p", "x", &["a".to_owned()])).await.unwrap();
-        // Once the second row has a place in the channel, the first is on its way in a call that has begun.
-        rows.send(row("p", "y", &["a".to_owned()])).await.unwrap();
+        for index in 0..IMPORT_BATCH {
+            rows.send(row("p", &format!("x {index}"), &["a".to_owned()])).await.unwrap();
+        }
+        // The call has begun once its first batch is in the store.
+        while app.engine.list_pools(&TenantId::default_tenant(), None, 1).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
         app.ask_to_stop();
-        until_or_gone(app).await;
+        app.engine.draining().cancelled().await;
+        rows.send(row("p", "the last", &["a".to_owned()])).await.unwrap();
         drop(rows);
         let imported = call.await.unwrap().unwrap().into_inner();
-        assert_eq!((imported.rows, imported.imported_responses), (2, 2));
+        assert_eq!((imported.rows, imported.imported_responses), (IMPORT_BATCH as u64 + 1, IMPORT_BATCH as u64 + 1));
     }
-}
-
-/// The server has begun to drain: it says so, or takes no new call any more.
-async fn until_or_gone(app: &TestApp) {
-    app.engine.draining().cancelled().await;
 }
 
 on_both_stores! {

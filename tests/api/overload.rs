@@ -1,11 +1,11 @@
-//! More calls than the server takes.
+//! More calls than the server takes, and calls that take too long.
 
 use std::time::Duration;
 
 use pref::domain::TenantId;
 use pref::service::proto::candidate_service_client::CandidateServiceClient;
 use pref::service::proto::*;
-use pref::service::{ServiceConfig, serve};
+use pref::service::{ServeError, ServiceConfig, serve};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -17,19 +17,8 @@ const BATCH: usize = 256;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_its_hands_full_refuses_the_next_call_and_says_when_to_try_again() {
     let app = TestApp::on_sqlite().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let engine = app.engine.clone();
-    let server = tokio::spawn(async move {
-        let config = ServiceConfig {
-            concurrent_calls: 1,
-            training: false,
-            drain_timeout: Duration::from_millis(300),
-            ..ServiceConfig::default()
-        };
-        let draining = engine.draining().clone();
-        serve(listener, draining.cancelled_owned(), engine, &config).await
-    });
+    let config = ServiceConfig { concurrent_calls: 1, ..ServiceConfig::default() };
+    let (address, server) = serve_beside(&app, config).await;
 
     let mut client = CandidateServiceClient::connect(address).await.unwrap();
     let (rows, received) = tokio::sync::mpsc::channel(BATCH);
@@ -55,4 +44,32 @@ async fn a_server_with_its_hands_full_refuses_the_next_call_and_says_when_to_try
     assert_eq!(client.list_pools(ListPoolsRequest::default()).await.unwrap().into_inner().pools.len(), 1);
     app.stop().await;
     server.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_takes_longer_than_it_may_is_told_so() {
+    let app = TestApp::on_sqlite().await;
+    let config = ServiceConfig { call_timeout: Duration::ZERO, ..ServiceConfig::default() };
+    let (address, server) = serve_beside(&app, config).await;
+    let mut client = CandidateServiceClient::connect(address).await.unwrap();
+    let refused = refusal(client.list_pools(ListPoolsRequest::default()).await);
+    assert_eq!(refused, (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+    app.stop().await;
+    server.await.unwrap().unwrap();
+}
+
+/// A second server on the app's engine, with settings of its own, which stops with the app's.
+async fn serve_beside(
+    app: &TestApp,
+    config: ServiceConfig,
+) -> (String, tokio::task::JoinHandle<Result<(), ServeError>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let engine = app.engine.clone();
+    let config = ServiceConfig { training: false, drain_timeout: Duration::from_millis(300), ..config };
+    let server = tokio::spawn(async move {
+        let draining = engine.draining().clone();
+        serve(listener, draining.cancelled_owned(), engine, &config).await
+    });
+    (address, server)
 }

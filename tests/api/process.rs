@@ -162,3 +162,29 @@ async fn health_and_exit_codes_tell_whether_it_serves() {
     assert!(!away.status.success());
     assert!(String::from_utf8_lossy(&away.stderr).contains("the database is not available"), "{away:?}");
 }
+
+#[test]
+fn a_damaged_model_is_refused_by_name_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    for file in std::fs::read_dir(artifact::location()).unwrap() {
+        let file = file.unwrap();
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), model.join(file.file_name())).unwrap();
+        }
+    }
+    let head = model.join("head.safetensors");
+    let bytes = std::fs::read(&head).unwrap();
+    std::fs::write(&head, &bytes[..bytes.len() / 2]).unwrap();
+    let served = pref()
+        .arg("--data-dir")
+        .arg(folder.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--model"])
+        .arg(&model)
+        .output()
+        .unwrap();
+    assert!(!served.status.success());
+    let told = String::from_utf8_lossy(&served.stderr);
+    assert!(told.contains("head.safetensors") && told.contains("sha256"), "{told}");
+}

@@ -277,6 +277,13 @@ fn check_manifest(manifest: &Manifest) -> Result<(), String> {
     if !prior.mean.iter().chain(prior.covariance.iter().flatten()).all(|number| number.is_finite()) {
         return Err("prior: got a number that is not finite; allowed: finite numbers".to_owned());
     }
+    let shares = [("personal_shares", &manifest.personal_shares), ("common_shares", &manifest.common_shares)];
+    if let Some((name, shares)) = shares.iter().find(|(_, shares)| shares.len() != j) {
+        return Err(format!("{name}: got {} numbers; allowed: {j}", shares.len()));
+    }
+    if !manifest.labels.is_empty() && manifest.labels.len() != j {
+        return Err(format!("labels: got {}; allowed: none or {j}", manifest.labels.len()));
+    }
     if !(0.0..=1.0).contains(&manifest.tie_weight) {
         return Err(format!("tie_weight: got {}; allowed: a number in [0, 1]", manifest.tie_weight));
     }

@@ -1,3 +1,4 @@
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ fn download(cache: &Cache, repo: &Repo) -> Result<PathBuf, String> {
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
     let api = ApiBuilder::from_cache(cache.clone())
         .with_endpoint(endpoint)
-        .with_progress(false)
+        .with_progress(std::io::stderr().is_terminal())
         .with_retries(3)
         .build()
         .map_err(|error| error.to_string())?;

@@ -14,6 +14,8 @@ const PROMPT_SHARE: f64 = 0.25;
 pub(super) struct TextTokenizer {
     /// Cuts on the right, keeping the special tokens at the end.
     tokenizer: Tokenizer,
+    /// The same without cutting, to measure what is too long.
+    uncut: Tokenizer,
     template: Template,
     max_tokens: usize,
     lowercase: bool,
@@ -45,10 +47,11 @@ impl Template {
     }
 
     fn render(&self, text: &Text<'_>) -> String {
-        if text.prompt.is_empty() {
-            return text.response.to_owned();
-        }
-        [&self.before, text.prompt, &self.between, text.response, &self.after].concat()
+        if text.prompt.is_empty() { text.response.to_owned() } else { self.fill(text.prompt, text.response) }
+    }
+
+    fn fill(&self, prompt: &str, response: &str) -> String {
+        [&self.before, prompt, &self.between, response, &self.after].concat()
     }
 }
 
@@ -62,6 +65,8 @@ impl TextTokenizer {
     ) -> Result<Self, ModelError> {
         let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(failed)?;
         tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(failed)?;
+        let uncut = tokenizer.clone();
         tokenizer
             .with_truncation(Some(TruncationParams {
                 max_length: max_tokens,
@@ -70,7 +75,7 @@ impl TextTokenizer {
                 stride: 0,
             }))
             .map_err(failed)?;
-        Ok(Self { tokenizer, template, max_tokens, lowercase })
+        Ok(Self { tokenizer, uncut, template, max_tokens, lowercase })
     }
 
     /// Largest id that the tokenizer can give.
@@ -84,7 +89,7 @@ impl TextTokenizer {
     /// that the longest response has room; what is still too long (a text that stands alone, or a response beyond
     /// its share) is cut on the right, before the special tokens at the end.
     pub(super) fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<u32>>, ModelError> {
-        let mut encoded = self.encode_uncut(texts)?;
+        let mut encoded = self.encode_each(texts)?;
         let mut too_long: HashMap<&str, Vec<usize>> = HashMap::new();
         for (text, (_, cut)) in texts.iter().zip(&encoded) {
             if *cut && !text.prompt.is_empty() {
@@ -99,8 +104,7 @@ impl TextTokenizer {
         for (prompt, group) in too_long {
             let responses: Vec<_> = group.iter().map(|&index| texts[index].response).collect();
             let prompt = self.cut_prompt(prompt, &responses)?;
-            let cut: Vec<_> = responses.iter().map(|response| Text { prompt: &prompt, response }).collect();
-            let rendered = cut.iter().map(|text| self.template.render_with_prompt(text)).collect();
+            let rendered = responses.iter().map(|response| self.template.fill(&prompt, response)).collect();
             for (index, ids) in group.into_iter().zip(self.encode_rendered(rendered)?) {
                 encoded[index] = ids;
             }
@@ -110,10 +114,10 @@ impl TextTokenizer {
 
     /// Whether none of the texts has to be cut.
     pub(super) fn fits(&self, texts: &[Text<'_>]) -> Result<bool, ModelError> {
-        Ok(self.encode_uncut(texts)?.iter().all(|(_, cut)| !cut))
+        Ok(self.encode_each(texts)?.iter().all(|(_, cut)| !cut))
     }
 
-    fn encode_uncut(&self, texts: &[Text<'_>]) -> Result<Vec<(Vec<u32>, bool)>, ModelError> {
+    fn encode_each(&self, texts: &[Text<'_>]) -> Result<Vec<(Vec<u32>, bool)>, ModelError> {
         self.encode_rendered(texts.iter().map(|text| self.template.render(text)).collect())
     }
 
@@ -127,14 +131,12 @@ impl TextTokenizer {
 
     /// The end of `prompt` that leaves room for the longest of `responses`.
     fn cut_prompt(&self, prompt: &str, responses: &[&str]) -> Result<String, ModelError> {
-        let mut whole = self.tokenizer.clone();
-        whole.with_truncation(None).map_err(failed)?;
         let count =
-            |text: &str| whole.encode_fast(text, false).map(|encoding| encoding.len()).map_err(failed);
-        let special = whole.encode_fast("", true).map_err(failed)?.len();
+            |text: &str| self.uncut.encode_fast(text, false).map(|encoding| encoding.len()).map_err(failed);
+        let special = self.uncut.encode_fast("", true).map_err(failed)?.len();
         let room = self.max_tokens.saturating_sub(special + count(&self.template.before)?);
 
-        let encoding = whole.encode(prompt, false).map_err(failed)?;
+        let encoding = self.uncut.encode(prompt, false).map_err(failed)?;
         let least = encoding.len().min((room as f64 * PROMPT_SHARE) as usize);
         let mut longest = 0;
         for response in responses {
@@ -152,13 +154,6 @@ impl TextTokenizer {
         let starts: Vec<_> = starts.filter(|start| prompt.is_char_boundary(*start)).collect();
         let start = starts.iter().copied().find(at_word).or(starts.first().copied()).unwrap_or(prompt.len());
         Ok(prompt[start..].to_owned())
-    }
-}
-
-impl Template {
-    /// As [`Template::render`], for a prompt that may have been cut to nothing.
-    fn render_with_prompt(&self, text: &Text<'_>) -> String {
-        [&self.before, text.prompt, &self.between, text.response, &self.after].concat()
     }
 }
 

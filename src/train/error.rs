@@ -53,6 +53,18 @@ pub enum TrainError {
         /// The person.
         user: String,
     },
+    /// Too little to hold a part of it out and still learn.
+    #[error(
+        "too few judgments to learn from: {judgments} by {users} users of {pairs} pairs; allowed: enough that some with a winner are left when a fifth of the users and of the prompts are held out"
+    )]
+    TooFew {
+        /// Judgments.
+        judgments: usize,
+        /// Users.
+        users: usize,
+        /// Distinct pairs.
+        pairs: usize,
+    },
     /// The observer stopped it.
     #[error("the training was cancelled")]
     Cancelled,

@@ -48,6 +48,14 @@ impl Corpus<'_> {
         let prompts = SplitConfig { users: 0.0, seed: config.seed, ..SplitConfig::default() };
         let split = super::split::split_rows(self.data, rows, &prompts);
         let (train, held_out) = (split.rows(super::Quadrant::Train), split.rows(super::Quadrant::Validation));
+        let any_decided = |rows: &[usize]| rows.iter().any(|&row| self.data.rows()[row].is_decided());
+        if !any_decided(train) || !any_decided(held_out) {
+            return Err(TrainError::TooFew {
+                judgments: self.data.rows().len(),
+                users: self.data.users().len(),
+                pairs: self.data.pairs().len(),
+            });
+        }
         let (train, held_out) = (self.observations(train), self.observations(held_out));
         let problem = factorization::Problem::new(&self.comparisons(&train))?;
         let tuned = problem.tune(&held_out, config, watch)?;

@@ -167,3 +167,56 @@ fn score(
         comparisons,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::domain::{Comparison, Judgment, UserId};
+
+    /// Every user judges one pair of each prompt.
+    fn data(users: usize, prompts: usize) -> Dataset {
+        let judgment = |user: usize, prompt: usize| Judgment {
+            user_id: UserId::parse(format!("u{user}")).unwrap(),
+            comparison: Comparison::parse(format!("x{prompt}"), "a", "b").unwrap(),
+            preference: 1.0,
+            group: String::new(),
+        };
+        let all: Vec<Judgment> =
+            (0..users).flat_map(|user| (0..prompts).map(move |prompt| judgment(user, prompt))).collect();
+        Dataset::from_judgments(&all)
+    }
+
+    #[test]
+    fn every_row_is_in_one_part_and_unseen_users_are_not_fitted_on() {
+        let data = data(20, 30);
+        let all: Vec<usize> = (0..data.rows().len()).collect();
+        let held_out = HeldOut::draw(&data, &all, 3);
+        assert_eq!((held_out.seen.len(), held_out.unseen.len()), (16, 4));
+        let tested = |people: &[Person]| -> Vec<usize> {
+            people.iter().flat_map(|p| p.seen_pairs.iter().chain(&p.unseen_pairs)).copied().collect()
+        };
+        let answers = held_out.unseen.iter().flat_map(|p| p.answers.iter().flatten()).copied();
+        let mut rows: Vec<usize> = held_out.train.clone();
+        rows.extend(tested(&held_out.seen));
+        rows.extend(tested(&held_out.unseen));
+        rows.extend(answers);
+        rows.sort_unstable();
+        assert_eq!(rows, all);
+        let fitted: HashSet<usize> = held_out.train.iter().map(|&row| data.rows()[row].user).collect();
+        assert!(held_out.unseen.iter().all(|person| !fitted.contains(&person.user)));
+    }
+
+    #[test]
+    fn an_unseen_user_answers_ten_times_and_at_most_half_of_what_they_judged() {
+        let answers = |prompts: usize| -> Vec<usize> {
+            let data = data(10, prompts);
+            let all: Vec<usize> = (0..data.rows().len()).collect();
+            let held_out = HeldOut::draw(&data, &all, 0);
+            held_out.unseen.iter().map(|person| person.answers.as_ref().map_or(0, Vec::len)).collect()
+        };
+        assert_eq!(answers(40), [10, 10]);
+        assert_eq!(answers(10), [4, 4], "of eight judgments of seen prompts");
+    }
+}

@@ -1,5 +1,6 @@
 //! The real server, and one helper for each RPC.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pref::domain::TenantId;
@@ -32,7 +33,7 @@ pub(crate) struct TestApp {
     pub(crate) channel: Channel,
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     server: tokio::sync::Mutex<Option<JoinHandle<Result<(), ServeError>>>>,
-    _folder: TempDir,
+    folder: TempDir,
     _database: Option<TestDatabase>,
 }
 
@@ -56,8 +57,13 @@ impl TestApp {
     /// A server that has not been told yet which model serves.
     pub(crate) async fn without_model_on_sqlite() -> Self {
         let folder = folder();
-        let store = StoreConfig::new(Database::Sqlite(folder.path().join("pref.sqlite")));
+        let store = StoreConfig::new(Database::Sqlite(sqlite_file(&folder)));
         Self::start(store, folder, None).await
+    }
+
+    /// Where the database of [`Self::on_sqlite`] lies.
+    pub(crate) fn sqlite_file(&self) -> PathBuf {
+        sqlite_file(&self.folder)
     }
 
     async fn start(store: StoreConfig, folder: TempDir, database: Option<TestDatabase>) -> Self {
@@ -91,7 +97,7 @@ impl TestApp {
             channel: endpoint.connect_lazy(),
             stop: std::sync::Mutex::new(Some(stop)),
             server: tokio::sync::Mutex::new(Some(server)),
-            _folder: folder,
+            folder,
             _database: database,
         }
     }
@@ -232,6 +238,10 @@ impl TestApp {
         let mut reply = self.next_query(from_pool(user, "topics")).await.expect("a question is left");
         reply.queries.remove(0)
     }
+}
+
+fn sqlite_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("pref.sqlite")
 }
 
 fn folder() -> TempDir {

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use pref::domain::TenantId;
 use pref::service::proto::candidate_service_client::CandidateServiceClient;
+use pref::service::proto::personalization_service_client::PersonalizationServiceClient;
 use pref::service::proto::*;
 use pref::service::{ServeError, ServiceConfig, serve};
+use sqlx::ConnectOptions;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::app::{TestApp, refusal, row};
+use crate::app::{TestApp, judge, refusal, row};
+
+const COMPARISON: (&str, &str, &str) = ("x", "Many more words than there have to be in one.", "Few.");
 
 /// Rows that an import writes together.
 const BATCH: usize = 256;
@@ -49,11 +53,19 @@ async fn a_server_with_its_hands_full_refuses_the_next_call_and_says_when_to_try
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_takes_longer_than_it_may_is_told_so() {
     let app = TestApp::on_sqlite().await;
-    let config = ServiceConfig { call_timeout: Duration::ZERO, ..ServiceConfig::default() };
+    let config = ServiceConfig { call_timeout: Duration::from_millis(100), ..ServiceConfig::default() };
     let (address, server) = serve_beside(&app, config).await;
-    let mut client = CandidateServiceClient::connect(address).await.unwrap();
-    let refused = refusal(client.list_pools(ListPoolsRequest::default()).await);
+    let mut impatient = PersonalizationServiceClient::connect(address).await.unwrap();
+
+    // Whoever writes waits for this one.
+    let mut other =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(app.sqlite_file()).connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let refused = refusal(impatient.submit_preference(judge("ada", COMPARISON, Outcome::First)).await);
     assert_eq!(refused, (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+
+    app.submit(judge("ada", COMPARISON, Outcome::First)).await.unwrap();
     app.stop().await;
     server.await.unwrap().unwrap();
 }

@@ -113,6 +113,9 @@ fn what_cannot_be_learned_from_is_refused_with_file_line_and_field() {
     assert!(error.contains("no judgments to learn from"), "{error}");
     let error = refused("single", &format!("{line}\n{line}\n"));
     assert!(error.contains("user_id: got \"u\" on every line"), "{error}");
+    let other = line.to_string().replace("\"u\"", "\"v\"");
+    let error = refused("few", &format!("{line}\n{other}\n"));
+    assert!(error.contains("too few judgments to learn from: 2 by 2 users of 1 pairs"), "{error}");
     let error = fails(&["train", "--data", "/nonexistent.jsonl", "--output", text(&model)]);
     assert!(error.contains("/nonexistent.jsonl"), "{error}");
     let data = write(&folder, "data", &judgments(2));

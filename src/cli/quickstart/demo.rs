@@ -203,16 +203,18 @@ impl Unseen {
     }
 }
 
-/// A prompt that was not in training with the best of its answers for each person: the first where they differ.
+/// The prompt, of those that were not in training, that divides the two most, with the best of its answers for each:
+/// by how much more each expects of their own answer than of the other's.
 async fn same_prompt(
     engine: &Engine,
     tenant: &TenantId,
     world: &World,
     people: [&Person; 2],
-) -> anyhow::Result<(String, Vec<String>)> {
+) -> anyhow::Result<(String, [String; 2])> {
     let mut shown = None;
+    let mut widest = f64::NEG_INFINITY;
     for prompt in world.unseen.prompts() {
-        let mut answers = Vec::new();
+        let mut ranked = Vec::new();
         for person in people {
             let request = Generate {
                 user: person.id.clone(),
@@ -224,12 +226,16 @@ async fn same_prompt(
                 seed: Some(0),
                 min_revision: 0,
             };
-            answers.push(engine.generate(tenant, request).await?.completion.text);
+            ranked.push(engine.generate(tenant, request).await?.candidates);
         }
-        let differ = answers[0] != answers[1];
-        shown = Some((prompt.clone(), answers));
-        if differ {
-            break;
+        let [Some(one), Some(other)] = [ranked[0].first(), ranked[1].first()] else { continue };
+        let expects = |person: usize, text: &str| {
+            ranked[person].iter().find(|candidate| candidate.text == text).map_or(0.0, |found| found.reward)
+        };
+        let divide = one.reward - expects(0, &other.text) + other.reward - expects(1, &one.text);
+        if divide > widest {
+            widest = divide;
+            shown = Some((prompt.clone(), [one.text.clone(), other.text.clone()]));
         }
     }
     shown.context("no prompt was held out of training")

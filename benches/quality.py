@@ -5,8 +5,8 @@
     benches/quality.py FILE [FILE …] --seeds 5            # preference files; the seed draws who is held out
 
 Each seed holds out a fifth of the people and a fifth of the prompts (of the pairs, where there is one prompt), trains on
-the rest, and asks the held-out people by `pref evaluate`: for `attributes` on unseen prompts only, for files on all
-prompts. Printed is the mean over seeds; its standard error is over seeds, each with a model and people of its own.
+the rest, and asks the held-out people by `pref evaluate` on unseen prompts; with `--parts calibration,test` on all
+prompts, with `--prompts 0 --parts calibration` only people are new. Printed is the mean over seeds; its standard error is over seeds, each with a model and people of its own.
 Needs the release build (`cargo build --release`); nothing but Python's standard library.
 """
 import argparse
@@ -29,20 +29,18 @@ def one_seed(args, seed, folder):
     if args.data == ["attributes"]:
         data = folder / "attributes.jsonl"
         pref(args.pref, "synth", "attributes", "--seed", seed, "--output", data)
-        test = ["test"]
     else:
         data = folder / "all.jsonl"
         with data.open("wb") as out:
             for name in args.data:
                 opened = subprocess.run(["gzip", "-dc", name] if name.endswith(".gz") else ["cat", name], check=True, capture_output=True)
                 out.write(opened.stdout)
-        test = ["calibration", "test"]
-    pref(args.pref, "split", data, "--seed", seed, "--output", folder / "split")
+    pref(args.pref, "split", data, "--prompts", args.prompts, "--seed", seed, "--output", folder / "split")
     files = lambda parts: [path for part in parts if (path := folder / "split" / f"{part}.jsonl").exists() and path.stat().st_size]
     begun = time.monotonic()
     pref(args.pref, "train", "--data", *files(["train"]), "--backbone", args.backbone, "--seed", seed, "--output", folder / "model")
     trained = time.monotonic() - begun
-    pref(args.pref, "evaluate", "--model", folder / "model", "--data", *files(test), "--seeds", args.cuts,
+    pref(args.pref, "evaluate", "--model", folder / "model", "--data", *files(args.parts.split(",")), "--seeds", args.cuts,
          "--methods", ",".join(METHODS), "--answers", ",".join(map(str, ANSWERS)), "--json", folder / "report.json")
     return json.loads((folder / "report.json").read_text()), trained
 
@@ -52,6 +50,8 @@ def main():
     parser.add_argument("data", nargs="+")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--cuts", type=int, default=5, help="`pref evaluate --seeds`")
+    parser.add_argument("--prompts", default=0.2, help="share of the prompts held out: `pref split --prompts`")
+    parser.add_argument("--parts", default="test", help="parts of the split that are tested: calibration, test")
     parser.add_argument("--backbone", default="lexical")
     parser.add_argument("--pref", default="target/release/pref", help="the binary")
     args = parser.parse_args()

@@ -114,6 +114,23 @@ pub(super) fn approximate_information_gain(z: f64, v: f64) -> f64 {
     low + fy * (high - low)
 }
 
+/// The largest I on the grid up to each √v, whatever z.
+static CEILING: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let mut highest = 0.0_f64;
+    let mut reach = |row: &[f64]| {
+        highest = row.iter().fold(highest, |most, gain| most.max(*gain));
+        highest
+    };
+    TABLE.chunks(SIDE).map(&mut reach).collect()
+});
+
+/// A variance up to which no comparison, whatever its mean, is worth more than `bits`; −∞ where there is none.
+pub(super) fn variance_worth(bits: f64) -> f64 {
+    let nodes = CEILING.partition_point(|most| most + TABLE_ERROR <= bits);
+    let spread = (nodes as f64 - 1.0) / STEPS_PER_UNIT;
+    if nodes == 0 { f64::NEG_INFINITY } else { spread * spread }
+}
+
 /// ½ log₂(1 + σ′(z) v)
 fn d_optimal(z: f64, v: f64) -> f64 {
     0.5 * (sigmoid_derivative(z) * v).ln_1p() * std::f64::consts::LOG2_E
@@ -162,6 +179,12 @@ mod tests {
         fn the_table_is_as_good_as_it_says(z in -17.0..17.0, spread in 0.0..17.0) {
             let v = spread * spread;
             prop_assert!((approximate_information_gain(z, v) - information_gain(z, v).0).abs() <= TABLE_ERROR);
+        }
+
+        #[test]
+        fn less_variance_than_bits_are_worth_never_gains_them(bits in 0.0..0.9, z in -17.0..17.0, share in 0.0..1.0) {
+            let v = share * variance_worth(bits);
+            prop_assert!(v < 0.0 || information_gain(z, v).0 <= bits);
         }
 
         #[test]

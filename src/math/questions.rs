@@ -3,13 +3,15 @@
 //! A pool is a list of prompts, each with its candidate responses' features φ. Any two responses to one prompt may be
 //! asked. A pair is never asked twice, and no prompt is asked twice while others remain.
 
+mod scan;
+
 use std::collections::HashSet;
 
 use nalgebra::DVector;
 use rand::{Rng, RngExt};
-use rayon::prelude::*;
 
-use super::acquisition::{TABLE_ERROR, approximate_information_gain};
+use scan::Scan;
+
 use super::error::{MathError, finite};
 use super::logistic::sigmoid_derivative;
 use super::{Acquisition, Posterior, information_gain};
@@ -158,13 +160,9 @@ impl Pool {
         row(first) - row(second)
     }
 
-    fn for_each_pair(&self, prompt: usize, mut visit: impl FnMut(usize, usize)) {
-        if let Some(askable) = &self.askable {
-            askable[prompt].iter().for_each(|&(i, j)| visit(i, j));
-        } else {
-            let n = self.responses(prompt);
-            (0..n).for_each(|i| (i + 1..n).for_each(|j| visit(i, j)));
-        }
+    /// φ of a prompt's responses, one after the other.
+    fn features(&self, prompt: usize) -> &[f64] {
+        &self.features[self.starts[prompt] * self.dimension..self.starts[prompt + 1] * self.dimension]
     }
 }
 
@@ -204,12 +202,16 @@ pub fn choose(
     for round in 0..request.count.max(1) {
         let scan = Scan::run(pool, &expected, request.acquisition, &taken);
         if round == 0 {
-            selection.largest_gain = scan.largest_gain();
+            selection.largest_gain = scan.largest_gain;
         }
         if round == request.count {
             break;
         }
-        let Some(best) = scan.pick(request.acquisition, rng) else { break };
+        let best = match request.acquisition {
+            Acquisition::Random => scan::any(pool, &taken, rng),
+            _ => scan.best(),
+        };
+        let Some(best) = best else { break };
         let (z, v) = expected.logit(&pool.delta(best.prompt, best.first, best.second));
         let (information_gain, predicted) = information_gain(z, v);
         let swap: bool = rng.random();
@@ -218,7 +220,7 @@ pub fn choose(
             prompt: best.prompt,
             first,
             second,
-            score: best.score,
+            score: request.acquisition.score(z, v),
             information_gain,
             predicted: if swap { 1.0 - predicted } else { predicted },
         });
@@ -231,148 +233,6 @@ pub fn choose(
 fn fold(posterior: &Posterior, delta: &[f64]) -> Posterior {
     let z = posterior.coefficients().iter().zip(delta).map(|(l, d)| l * d).sum();
     posterior.with_information(delta, sigmoid_derivative(z))
-}
-
-/// A pair with what the acquisition gives it.
-#[derive(Clone, Copy)]
-struct Scored {
-    prompt: usize,
-    first: usize,
-    second: usize,
-    score: f64,
-}
-
-/// A pair that may be asked, with mean and variance of its logit.
-struct Candidate {
-    first: usize,
-    second: usize,
-    z: f64,
-    v: f64,
-    /// Information gain to [`TABLE_ERROR`].
-    gain: f64,
-}
-
-/// One pass over the pool, prompt by prompt.
-struct Scan<'a> {
-    pool: &'a Pool,
-    taken: &'a Seen,
-    prompts: Vec<PromptScan>,
-}
-
-struct PromptScan {
-    pairs: usize,
-    best: Option<Scored>,
-    largest_gain: f64,
-}
-
-impl PromptScan {
-    /// The best of a prompt's pairs. An integral is computed for those only whose interpolated gain comes within its
-    /// error of the largest.
-    fn of(prompt: usize, pairs: &[Candidate], acquisition: Acquisition) -> Self {
-        let bar = pairs.iter().fold(0.0_f64, |largest, c| largest.max(c.gain)) - 2.0 * TABLE_ERROR;
-        let mut scan = Self { pairs: pairs.len(), best: None, largest_gain: 0.0 };
-        for &Candidate { first, second, z, v, gain } in pairs {
-            let gain = if gain >= bar { information_gain(z, v).0 } else { gain };
-            let score = match acquisition {
-                Acquisition::InformationGain => gain,
-                other => other.score(z, v),
-            };
-            scan.largest_gain = scan.largest_gain.max(gain);
-            if scan.best.is_none_or(|best| score > best.score) {
-                scan.best = Some(Scored { prompt, first, second, score });
-            }
-        }
-        scan
-    }
-}
-
-impl<'a> Scan<'a> {
-    fn run(pool: &'a Pool, posterior: &Posterior, acquisition: Acquisition, taken: &'a Seen) -> Self {
-        let n = posterior.dimension();
-        let prompts = (0..pool.prompts())
-            .into_par_iter()
-            .map(|prompt| {
-                let rows = &pool.features[pool.starts[prompt] * n..pool.starts[prompt + 1] * n];
-                let rewards: Vec<f64> = rows
-                    .chunks_exact(n)
-                    .map(|phi| phi.iter().zip(posterior.coefficients().iter()).map(|(x, l)| x * l).sum())
-                    .collect();
-                let mut whitened = rows.to_vec();
-                whitened.chunks_exact_mut(n).for_each(|phi| posterior.whiten(phi));
-                let mut pairs = Vec::new();
-                let fresh = !taken.prompts.contains(&prompt);
-                pool.for_each_pair(prompt, |first, second| {
-                    if fresh || !taken.contains(prompt, first, second) {
-                        let z = rewards[first] - rewards[second];
-                        let (a, b) = (&whitened[first * n..][..n], &whitened[second * n..][..n]);
-                        let v: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
-                        pairs.push(Candidate {
-                            first,
-                            second,
-                            z,
-                            v,
-                            gain: approximate_information_gain(z, v),
-                        });
-                    }
-                });
-                PromptScan::of(prompt, &pairs, acquisition)
-            })
-            .collect();
-        Self { pool, taken, prompts }
-    }
-
-    fn largest_gain(&self) -> f64 {
-        self.prompts.iter().fold(0.0, |largest, p| largest.max(p.largest_gain))
-    }
-
-    /// The best pair, of a prompt not asked yet while there is one; the first of equals.
-    fn pick(&self, acquisition: Acquisition, rng: &mut impl Rng) -> Option<Scored> {
-        let askable = |fresh: bool| {
-            self.prompts
-                .iter()
-                .enumerate()
-                .filter(move |(p, scan)| scan.pairs > 0 && !(fresh && self.taken.prompts.contains(p)))
-        };
-        let fresh = askable(true).next().is_some();
-        if acquisition == Acquisition::Random {
-            return self.pick_random(askable(fresh), rng);
-        }
-        askable(fresh)
-            .filter_map(|(_, scan)| scan.best)
-            .fold(None, |best: Option<Scored>, next| best.filter(|b| b.score >= next.score).or(Some(next)))
-    }
-
-    /// Any of the pairs of `prompts`, all equally likely.
-    fn pick_random<'b>(
-        &self,
-        prompts: impl Iterator<Item = (usize, &'b PromptScan)> + Clone,
-        rng: &mut impl Rng,
-    ) -> Option<Scored> {
-        let total: usize = prompts.clone().map(|(_, scan)| scan.pairs).sum();
-        if total == 0 {
-            return None;
-        }
-        let mut remaining = rng.random_range(0..total);
-        for (prompt, scan) in prompts {
-            if remaining >= scan.pairs {
-                remaining -= scan.pairs;
-                continue;
-            }
-            let mut found = None;
-            self.pool.for_each_pair(prompt, |first, second| {
-                if self.taken.contains(prompt, first, second) {
-                    return;
-                }
-                if remaining == 0 && found.is_none() {
-                    found = Some((first, second));
-                }
-                remaining = remaining.saturating_sub(1);
-            });
-            let (first, second) = found?;
-            return Some(Scored { prompt, first, second, score: 0.0 });
-        }
-        None
-    }
 }
 
 #[cfg(test)]

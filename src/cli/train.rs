@@ -111,8 +111,19 @@ fn closing_table(report: &TrainReport) -> String {
             format!("{gain:+.3}{}", plus_minus(gain_se)),
         );
     }
+    if (2..FEW_PROMPTS).contains(prompts) {
+        let held_out = prompts.div_ceil(5);
+        let _ = writeln!(
+            out,
+            "Of {prompts} prompts about {held_out} were held out: figures on unseen pairs say little here, and may lie \
+             below .5 where those prompts are judged unlike the others."
+        );
+    }
     out
 }
+
+/// How few prompts make figures on unseen pairs a matter of luck.
+const FEW_PROMPTS: usize = 30;
 
 fn plus_minus(standard_error: Option<f64>) -> String {
     standard_error.map_or(String::new(), |se| format!(" ± {se:.3}"))

@@ -40,7 +40,7 @@ impl Engine {
         }
         let row = self.model_row(tenant, Some(version)).await?;
         // A model that cannot be loaded is refused while nothing has changed.
-        let model = self.models().load(&row.location).await?;
+        let model = self.models().load_registered(&row).await?;
         let work = self.spawn_activation(tenant.clone(), model);
         match tokio::time::timeout(self.config().activation_wait, work).await {
             Ok(ended) => ended??,
@@ -57,7 +57,7 @@ impl Engine {
         version: &ModelVersion,
     ) -> Result<(), EngineError> {
         let row = self.model_row(tenant, Some(version)).await?;
-        match self.models().load(&row.location).await {
+        match self.models().load_registered(&row).await {
             Ok(model) => drop(self.spawn_activation(tenant.clone(), model)),
             Err(error) => {
                 tracing::error!(%tenant, model.version = %version, %error, "cannot go on activating")

@@ -23,6 +23,28 @@ pub enum EngineError {
     /// There is no such model.
     #[error("there is no model {0}")]
     ModelNotFound(ModelVersion),
+    /// Other files lie where the model's were.
+    #[error(
+        "model {version} was registered from {location}, where model {found} lies now (or other files of that name); put its files back, or register the new one (pref serve --model {location})"
+    )]
+    ModelReplaced {
+        /// The model that was asked for.
+        version: ModelVersion,
+        /// Its place.
+        location: String,
+        /// What is there.
+        found: ModelVersion,
+    },
+    /// Another model has this name.
+    #[error(
+        "another model is registered as {version}, from {location}; people were fitted under it, so a version names one model for good: train again under another version"
+    )]
+    VersionTaken {
+        /// The name.
+        version: ModelVersion,
+        /// Where the model that has it lies.
+        location: String,
+    },
 
     /// There is no such dataset.
     #[error("there is no dataset {0}; import it (ImportPreferences)")]
@@ -119,6 +141,8 @@ impl EngineError {
             Self::NoActiveModel => "NO_ACTIVE_MODEL",
             Self::ModelNotResident(_) => "MODEL_NOT_RESIDENT",
             Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
+            Self::ModelReplaced { .. } => "MODEL_REPLACED",
+            Self::VersionTaken { .. } => "MODEL_VERSION_TAKEN",
             Self::DatasetNotFound(_) => "DATASET_NOT_FOUND",
             Self::JobNotFound(_) => "TRAINING_JOB_NOT_FOUND",
             Self::UserNotFound(_) => "USER_NOT_FOUND",

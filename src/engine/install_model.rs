@@ -1,11 +1,15 @@
 use std::sync::Arc;
 
+use super::registry::is_same;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::TenantId;
 
 impl Engine {
     /// Registers the artifact at `location` as the tenant's and activates it. An artifact that is registered already
     /// is only activated.
+    ///
+    /// # Errors
+    /// An artifact that cannot be loaded; another one registered under its version.
     pub async fn install_model(
         &self,
         tenant: &TenantId,
@@ -13,7 +17,19 @@ impl Engine {
     ) -> Result<Arc<ServingModel>, EngineError> {
         let model = self.models().load(location).await?;
         let manifest = serde_json::to_string(model.manifest())?;
-        self.store().register_model(Some(tenant), &model.version, &manifest, location, self.now()).await?;
+        let new = self
+            .store()
+            .register_model(Some(tenant), &model.version, &manifest, location, self.now())
+            .await?;
+        if !new {
+            let registered = self.model_row(tenant, Some(&model.version)).await?;
+            if !is_same(&serde_json::from_str(&registered.manifest)?, model.manifest()) {
+                return Err(EngineError::VersionTaken {
+                    version: model.version.clone(),
+                    location: registered.location,
+                });
+            }
+        }
         self.activate(tenant, &model).await?;
         Ok(model)
     }

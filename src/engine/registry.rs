@@ -6,8 +6,10 @@ use tokio::sync::watch;
 use super::{Engine, EngineConfig, EngineError};
 use crate::domain::{Invalid, ModelVersion, TenantId};
 use crate::math::Prior;
-use crate::model::{ArtifactLocation, BackboneOptions, Manifest, ResidentConfig, ResidentModel, RewardModel};
-use crate::store::ModelState;
+use crate::model::{
+    Artifact, ArtifactLocation, BackboneOptions, Manifest, ResidentConfig, ResidentModel, RewardModel,
+};
+use crate::store::{ModelRow, ModelState};
 
 /// A model in memory, with what a person's fit needs of its manifest.
 pub struct ServingModel {
@@ -88,10 +90,13 @@ impl ModelRegistry {
     }
 
     /// Brings the artifact at `location` into memory and warms it up, off the async threads. What is there already is
-    /// not loaded again.
+    /// not loaded again, unless other files have taken its place.
     pub async fn load(&self, location: &str) -> Result<Arc<ServingModel>, EngineError> {
         let loaded = || self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = loaded().get(location) {
+        let manifest = Artifact::load_manifest(&ArtifactLocation::new(location)).await?;
+        if let Some(model) = loaded().get(location)
+            && is_same(model.manifest(), &manifest)
+        {
             return Ok(model.clone());
         }
         let (artifact, backbone) = (ArtifactLocation::new(location), self.shared.backbone.clone());
@@ -103,7 +108,29 @@ impl ModelRegistry {
         .await??;
         let model = Arc::new(model);
         let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(loaded.entry(location.to_owned()).or_insert(model).clone())
+        match loaded.get(location) {
+            // Another call was quicker.
+            Some(there) if is_same(there.manifest(), model.manifest()) => Ok(there.clone()),
+            _ => {
+                loaded.insert(location.to_owned(), model.clone());
+                Ok(model)
+            }
+        }
+    }
+
+    /// As [`Self::load`], for a model that is registered: what lies at its place must still be that model, since people
+    /// were fitted under it.
+    pub(super) async fn load_registered(&self, row: &ModelRow) -> Result<Arc<ServingModel>, EngineError> {
+        let model = self.load(&row.location).await?;
+        let registered: Manifest = serde_json::from_str(&row.manifest)?;
+        if is_same(&registered, model.manifest()) {
+            return Ok(model);
+        }
+        Err(EngineError::ModelReplaced {
+            version: row.model_version.clone(),
+            location: row.location.clone(),
+            found: model.version.clone(),
+        })
     }
 
     /// From now on `model` serves the tenant. Calls in flight finish with the model that they began with.
@@ -141,7 +168,7 @@ impl Engine {
             Some(version) => {
                 self.models().put(tenant, Slot::Loading(version.clone()));
                 let row = self.model_row(tenant, Some(&version)).await?;
-                let model = self.models().load(&row.location).await?;
+                let model = self.models().load_registered(&row).await?;
                 self.models().set_active(tenant, model);
             }
             None => {
@@ -154,6 +181,11 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
+
+/// Whether two manifests are of the same model: of its name, and of its files.
+pub(super) fn is_same(one: &Manifest, other: &Manifest) -> bool {
+    one.version == other.version && one.files == other.files
 }
 
 fn serving(resident: ResidentModel) -> Result<ServingModel, EngineError> {

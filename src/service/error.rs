@@ -41,6 +41,7 @@ fn code(error: &EngineError) -> Code {
         EngineError::Invalid(_) => Code::InvalidArgument,
         EngineError::TooLarge(_) => Code::ResourceExhausted,
         EngineError::NoActiveModel
+        | EngineError::ModelReplaced { .. }
         | EngineError::QueryAlreadyAnswered(_)
         | EngineError::RevisionNotReached { .. }
         | EngineError::NoQuestionLeft => Code::FailedPrecondition,
@@ -53,7 +54,7 @@ fn code(error: &EngineError) -> Code {
         | EngineError::PreferenceNotFound(_)
         | EngineError::PoolNotFound(_)
         | EngineError::PromptNotInPool => Code::NotFound,
-        EngineError::RequestIdReused => Code::AlreadyExists,
+        EngineError::RequestIdReused | EngineError::VersionTaken { .. } => Code::AlreadyExists,
         EngineError::LostRace => Code::Aborted,
         EngineError::Unimplemented(_) => Code::Unimplemented,
         EngineError::ModelNotResident(_) | EngineError::Draining => Code::Unavailable,

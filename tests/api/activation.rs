@@ -1,13 +1,15 @@
 //! Models, and the change from one to another.
 
+use std::path::Path;
+
 use pref::domain::{ModelVersion, Outcome as Said, TenantId};
 use pref::math::{Evidence, Posterior};
 use pref::service::proto::*;
 use tonic::{Code, Status};
 
 use crate::app::{TestApp, answer, judge, refusal, refused_field, request_id};
-use crate::on_both_stores;
 use crate::training::{on, tastes, texts};
+use crate::{artifact, on_both_stores};
 
 impl TestApp {
     pub(crate) async fn model(&self, version: &str) -> Result<Model, Status> {
@@ -164,10 +166,31 @@ on_both_stores! {
         let version = app.trained(on("tastes")).await;
         let name = ModelVersion::parse(version.as_str()).unwrap();
         let row = app.engine.store().model(&TenantId::default_tenant(), &name).await.unwrap().unwrap();
-        std::fs::write(std::path::Path::new(&row.location).join("head.safetensors"), b"cut").unwrap();
+        std::fs::write(Path::new(&row.location).join("head.safetensors"), b"cut").unwrap();
         let refused = (Code::FailedPrecondition, "MODEL_DAMAGED".to_owned());
         assert_eq!(refusal(app.activate(&version).await), refused);
         assert_eq!(app.model(&version).await.unwrap().state(), ModelState::Ready);
+        app.submit(opinion(0, 0)).await.unwrap();
+        app.assert_fitted("v0", "test-1", 1).await;
+    }
+}
+
+on_both_stores! {
+    async fn a_version_is_one_model_for_good(app) {
+        app.import_preferences("tastes", &tastes(6, 6)).await.unwrap();
+        let version = app.trained(on("tastes")).await;
+        let name = ModelVersion::parse(version.as_str()).unwrap();
+        let row = app.engine.store().model(&TenantId::default_tenant(), &name).await.unwrap().unwrap();
+
+        let others = ["word length", "length", "sentence length", "lexical diversity"];
+        artifact::save(Path::new(&row.location), "another", &others);
+        let refused = (Code::FailedPrecondition, "MODEL_REPLACED".to_owned());
+        assert_eq!(refusal(app.activate(&version).await), refused);
+
+        let folder = tempfile::tempdir().unwrap();
+        artifact::save(folder.path(), "test-1", &others);
+        let installed = app.engine.install_model(&TenantId::default_tenant(), &folder.path().to_string_lossy()).await;
+        assert_eq!(installed.err().map(|error| error.reason()), Some("MODEL_VERSION_TAKEN"));
         app.submit(opinion(0, 0)).await.unwrap();
         app.assert_fitted("v0", "test-1", 1).await;
     }

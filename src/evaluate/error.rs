@@ -1,5 +1,6 @@
 use crate::math::MathError;
 use crate::model::ModelError;
+use crate::train::TrainError;
 
 /// Why an evaluation cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +30,54 @@ pub enum EvaluateError {
         /// Comparisons needed.
         least: usize,
     },
+    /// Nobody can be asked as many questions as wanted.
+    #[error(
+        "none of the {people} people decided enough comparisons to be asked {questions} questions and tested on others"
+    )]
+    NobodyToAsk {
+        /// People in the data.
+        people: usize,
+        /// Questions wanted.
+        questions: usize,
+    },
     /// The artifact has no single shared reward to compare with.
     #[error("model {version} has no classic_head.safetensors, which gains are measured against")]
     NoClassicHead {
         /// The model.
         version: String,
     },
+    /// Methods that an artifact does not hold.
+    #[error(
+        "methods: {methods} must be trained: give --train FILE and --backbone in place of --model; with --model \
+         allowed: {allowed}"
+    )]
+    NeedsTraining {
+        /// Those asked for that need it.
+        methods: String,
+        /// Those that do not.
+        allowed: String,
+    },
+    /// The judgments to train on leave nothing to train on, or nothing to choose hyperparameters on.
+    #[error(
+        "the {judgments} judgments to train on are too few: both the part that is fitted and the fifth of the prompts that \
+         hyperparameters are chosen on need decided ones"
+    )]
+    TooFew {
+        /// Judgments given.
+        judgments: usize,
+    },
+    /// A network could not be trained.
+    #[error("a network could not be trained")]
+    Network(#[from] candle_core::Error),
+    /// A picture could not be drawn.
+    #[error("the plot could not be drawn: {error}")]
+    Plot {
+        /// What the drawing library said.
+        error: String,
+    },
+    /// Texts could not be embedded for training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// The reward model could not embed the texts.
     #[error(transparent)]
     Model(#[from] ModelError),

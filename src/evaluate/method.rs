@@ -12,35 +12,84 @@ use crate::math::Acquisition;
 pub enum Method {
     /// This project: empirical-Bayes prior, questions by information gain.
     Pref,
+    /// The paper's released way: a start that knows no sign, a zero prior, questions by Eq. 9.
+    Paper,
     /// One shared reward for everybody; asks nothing.
     Classic,
+    /// A reward of one's own from one's own answers alone.
+    PerUser,
+    /// A latent variable a person, inferred by a network (Poddar et al. 2024).
+    Vpl,
+    /// An ideal point a person, among shared prototypes (Chen et al. 2024).
+    Pal,
+    /// A mixture a person of shared rewards (Bose et al. 2025).
+    Lore,
+    /// As [`Method::Pref`], with W begun at random.
+    NoSvd,
+    /// As [`Method::Pref`], with hardly a penalty on W.
+    NoReg,
     /// As [`Method::Pref`], with questions drawn at random.
     Random,
+    /// As [`Method::Pref`], with questions by D-optimality.
+    DOptimal,
+    /// As [`Method::Pref`], with questions by Eq. 9.
+    Uncertainty,
     /// λ fitted on another person's answers: whatever this gains is not personal.
     Shuffled,
 }
 
 impl Method {
     /// All methods, in the order in which they are reported.
-    pub const ALL: [Self; 4] = [Self::Pref, Self::Classic, Self::Random, Self::Shuffled];
+    pub const ALL: [Self; 13] = [
+        Self::Pref,
+        Self::Paper,
+        Self::Classic,
+        Self::PerUser,
+        Self::Vpl,
+        Self::Pal,
+        Self::Lore,
+        Self::NoSvd,
+        Self::NoReg,
+        Self::Random,
+        Self::DOptimal,
+        Self::Uncertainty,
+        Self::Shuffled,
+    ];
 
     /// The name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pref => "pref",
+            Self::Paper => "paper",
             Self::Classic => "classic",
+            Self::PerUser => "per-user",
+            Self::Vpl => "vpl",
+            Self::Pal => "pal",
+            Self::Lore => "lore",
+            Self::NoSvd => "no-svd",
+            Self::NoReg => "no-reg",
             Self::Random => "random",
+            Self::DOptimal => "d-optimal",
+            Self::Uncertainty => "uncertainty",
             Self::Shuffled => "shuffled",
         }
     }
 
-    /// How this method chooses its questions; nothing where it asks none of its own.
+    /// How questions are chosen by the methods that a trained model holds already, which differ in nothing else; nothing
+    /// for the others.
     pub(super) fn acquisition(self) -> Option<Acquisition> {
         match self {
-            Self::Pref => Some(Acquisition::InformationGain),
+            Self::Pref | Self::Shuffled => Some(Acquisition::InformationGain),
             Self::Random => Some(Acquisition::Random),
-            Self::Classic | Self::Shuffled => None,
+            Self::DOptimal => Some(Acquisition::DOptimal),
+            Self::Uncertainty => Some(Acquisition::Uncertainty),
+            _ => None,
         }
+    }
+
+    /// Whether an artifact does not hold it, so that it must be trained beside.
+    pub fn needs_training(self) -> bool {
+        self != Self::Classic && self.acquisition().is_none()
     }
 }
 
@@ -57,7 +106,7 @@ impl std::str::FromStr for Method {
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 

@@ -4,14 +4,23 @@
 
 pub mod attributes;
 
+mod contestants;
+mod corpus;
 mod error;
 mod method;
+mod models;
+mod plot;
 mod protocol;
 mod report;
+mod search;
+pub mod studies;
 mod study;
 
+pub use contestants::{Contestants, TrainedMethod, Training};
 pub use error::EvaluateError;
 pub use method::Method;
+pub use plot::{Chart, Curve};
 pub use protocol::{Cut, JudgedPair, MIN_TEST, Person, people};
 pub use report::{BASELINE, Cohort, Gain, Point, Report};
-pub use study::{Protocol, evaluate};
+pub use search::Tuning;
+pub use study::{Protocol, evaluate, refuse_known_people};

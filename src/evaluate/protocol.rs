@@ -1,13 +1,12 @@
 //! Who is tested on what: §5 of the paper, for people who were not in training.
 
-use nalgebra::DVector;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::domain::UserId;
-use crate::train::Dataset;
+use crate::train::{Dataset, Pair, TextId};
 
 /// Smallest number of test comparisons of a person; people with fewer decided judgments are left out.
 pub const MIN_TEST: usize = 5;
@@ -25,10 +24,10 @@ pub struct Person {
 /// One pair as one person judged it. The first response is the one that sorts first.
 #[derive(Debug, Clone)]
 pub struct JudgedPair {
-    /// δ = φ(x, first) − φ(x, second) ∈ Rᴶ.
-    pub delta: DVector<f64>,
-    /// The single shared reward's difference r(x, first) − r(x, second).
-    pub classic: f64,
+    /// y₁, a text of the dataset.
+    pub first: TextId,
+    /// y₂, another.
+    pub second: TextId,
     /// a ∈ {0, 1} for each time that this person judged the pair: 1 where the first was preferred.
     pub outcomes: Vec<f64>,
 }
@@ -81,9 +80,8 @@ impl Person {
     }
 }
 
-/// The people of a dataset with their decided comparisons. `features` gives (φ, single shared reward) of each text
-/// of the dataset. Ties are used in training, not asked or tested.
-pub fn people(dataset: &Dataset, features: &[(DVector<f64>, f64)]) -> Vec<Person> {
+/// The people of a dataset with their decided comparisons. Ties are used in training, not asked or tested.
+pub fn people(dataset: &Dataset) -> Vec<Person> {
     let mut people: Vec<Person> =
         dataset.users().iter().map(|user| Person { user: user.clone(), pairs: Vec::new() }).collect();
     // Rows are sorted by (user, pair, outcome): a person's judgments of a pair stand together.
@@ -94,9 +92,8 @@ pub fn people(dataset: &Dataset, features: &[(DVector<f64>, f64)]) -> Vec<Person
         match pairs.last_mut() {
             Some(pair) if last == Some((row.user, row.pair)) => pair.outcomes.push(outcome),
             _ => {
-                let pair = dataset.pairs()[row.pair];
-                let ((first, r1), (second, r2)) = (&features[pair.first], &features[pair.second]);
-                pairs.push(JudgedPair { delta: first - second, classic: r1 - r2, outcomes: vec![outcome] });
+                let Pair { first, second, .. } = dataset.pairs()[row.pair];
+                pairs.push(JudgedPair { first, second, outcomes: vec![outcome] });
             }
         }
         last = Some((row.user, row.pair));
@@ -128,21 +125,16 @@ mod tests {
         }
     }
 
-    /// The one person of these lines; φ and the shared reward are the length of a response.
+    /// The one person of these lines.
     fn person(lines: &[Judgment]) -> Person {
-        let dataset = Dataset::from_judgments(lines);
-        let features: Vec<_> = (0..dataset.text_count())
-            .map(|text| dataset.text(text).1.len() as f64)
-            .map(|length| (DVector::from_element(1, length), length))
-            .collect();
-        people(&dataset, &features).remove(0)
+        people(&Dataset::from_judgments(lines)).remove(0)
     }
 
     #[test]
     fn which_answer_was_called_a_does_not_matter() {
         for lines in [judgment("x", "a", "bbb", 1.0), judgment("x", "bbb", "a", 0.0)] {
             let pair = &person(&[lines]).pairs[0];
-            assert_eq!((pair.delta[0], &pair.outcomes[..]), (-2.0, &[1.0][..]));
+            assert_eq!((pair.first, pair.second, &pair.outcomes[..]), (0, 1, &[1.0][..]));
         }
     }
 
@@ -162,8 +154,8 @@ mod tests {
         assert!(cut.test.iter().all(|pair| !cut.askable.contains(pair)));
         assert_eq!(Some(cut.clone()), person.cut(7));
         assert_ne!(Some(cut.clone()), person.cut(8));
-        let margins = person.margins(&cut, |pair| pair.classic);
-        assert_eq!(margins.len(), 16);
+        let margins = person.margins(&cut, |pair| pair.first as f64 - pair.second as f64);
+        assert_eq!(margins.len(), 16, "all pairs differ by one");
         assert!(margins.iter().any(|&m| m > 0.0) && margins.iter().any(|&m| m < 0.0));
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Method, Protocol};
+use super::{Method, Protocol, TrainedMethod};
 use crate::domain::UserId;
 use crate::math::metrics::{Estimate, mean_and_standard_error};
 
@@ -22,8 +22,13 @@ pub struct Report {
     pub curves: Vec<Point>,
     /// Differences to [`BASELINE`] person by person: what claims rest on.
     pub paired: Vec<Gain>,
+    /// Differences to [`Method::Pref`] person by person, where it is among the methods: whether any is ahead of it.
+    pub against_pref: Vec<Gain>,
     /// The same for the people who count at every number of answers.
     pub cohort: Cohort,
+    /// What was chosen for each method that was trained for this, on the same validation judgments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trained: Vec<TrainedMethod>,
     /// The command that printed this.
     pub command: String,
     /// The model that was evaluated.
@@ -81,56 +86,87 @@ pub struct Gain {
     pub users: usize,
 }
 
-/// Averages seeds, then people.
-pub(super) fn summarise(scores: &Scores, protocol: &Protocol) -> (Vec<Point>, Vec<Gain>, Cohort) {
-    let Protocol { methods, answers, seeds } = protocol;
-    let means: BTreeMap<(Method, usize), BTreeMap<&UserId, f64>> =
-        scores.iter().fold(BTreeMap::new(), |mut means, ((method, n, user), aucs)| {
-            let mean = aucs.iter().sum::<f64>() / aucs.len() as f64;
-            means.entry((*method, *n)).or_insert_with(BTreeMap::new).insert(user, mean);
-            means
-        });
-    let everywhere = |user: &UserId| {
-        methods.iter().all(|m| {
-            answers.iter().all(|n| means.get(&(*m, *n)).is_some_and(|people| people.contains_key(user)))
-        })
-    };
-    let (curves, paired) = curves(&means, methods, answers, *seeds, |_| true);
-    let (cohort_curves, cohort_paired) = self::curves(&means, methods, answers, *seeds, everywhere);
-    (curves, paired, Cohort { curves: cohort_curves, paired: cohort_paired })
+/// AUC of each person, seeds averaged, by method and number of answers.
+pub(super) type Means = BTreeMap<(Method, usize), BTreeMap<UserId, f64>>;
+
+/// What is said of scores.
+pub(super) struct Summary {
+    pub(super) curves: Vec<Point>,
+    pub(super) paired: Vec<Gain>,
+    pub(super) against_pref: Vec<Gain>,
+    pub(super) cohort: Cohort,
 }
 
-fn curves(
-    means: &BTreeMap<(Method, usize), BTreeMap<&UserId, f64>>,
-    methods: &[Method],
-    answers: &[usize],
-    seeds: u64,
-    counts: impl Fn(&UserId) -> bool,
-) -> (Vec<Point>, Vec<Gain>) {
-    let mut curves = Vec::new();
-    let mut paired = Vec::new();
-    for &method in methods {
-        for &n in answers {
+/// Averages seeds.
+pub(super) fn means(scores: &Scores) -> Means {
+    let mut means = Means::new();
+    for ((method, n, user), aucs) in scores {
+        let mean = aucs.iter().sum::<f64>() / aucs.len() as f64;
+        means.entry((*method, *n)).or_default().insert(user.clone(), mean);
+    }
+    means
+}
+
+/// Averages seeds, then people.
+pub(super) fn summarise(scores: &Scores, protocol: &Protocol) -> Summary {
+    let means = means(scores);
+    let everywhere = |user: &UserId| {
+        protocol.methods.iter().all(|m| {
+            let counts = |n: &usize| means.get(&(*m, *n)).is_some_and(|people| people.contains_key(user));
+            protocol.answers.iter().all(counts)
+        })
+    };
+    Summary {
+        curves: points(&means, protocol, |_| true),
+        paired: gains(&means, protocol, BASELINE, |_| true),
+        against_pref: gains(&means, protocol, Method::Pref, |_| true),
+        cohort: Cohort {
+            curves: points(&means, protocol, everywhere),
+            paired: gains(&means, protocol, BASELINE, everywhere),
+        },
+    }
+}
+
+fn points(means: &Means, protocol: &Protocol, counts: impl Fn(&UserId) -> bool) -> Vec<Point> {
+    let mut points = Vec::new();
+    for &method in &protocol.methods {
+        for &n in &protocol.answers {
             let Some(people) = means.get(&(method, n)) else { continue };
             let aucs: Vec<f64> =
                 people.iter().filter(|(user, _)| counts(user)).map(|(_, &auc)| auc).collect();
             if let Some(auc) = mean_and_standard_error(&aucs) {
                 let Estimate { mean: auc_mean, standard_error: auc_se, count: users } = auc;
-                curves.push(Point { method, answers: n, auc_mean, auc_se, users, seeds });
+                points.push(Point { method, answers: n, auc_mean, auc_se, users, seeds: protocol.seeds });
             }
-            let Some(base) = means.get(&(BASELINE, n)).filter(|_| method != BASELINE) else { continue };
-            let gains: Vec<f64> = people
+        }
+    }
+    points
+}
+
+fn gains(
+    means: &Means,
+    protocol: &Protocol,
+    baseline: Method,
+    counts: impl Fn(&UserId) -> bool,
+) -> Vec<Gain> {
+    let mut gains = Vec::new();
+    for &method in protocol.methods.iter().filter(|&&method| method != baseline) {
+        for &n in &protocol.answers {
+            let (Some(people), Some(base)) = (means.get(&(method, n)), means.get(&(baseline, n))) else {
+                continue;
+            };
+            let differences: Vec<f64> = people
                 .iter()
                 .filter(|(user, _)| counts(user))
                 .filter_map(|(user, auc)| base.get(user).map(|b| auc - b))
                 .collect();
-            if let Some(gain) = mean_and_standard_error(&gains) {
+            if let Some(gain) = mean_and_standard_error(&differences) {
                 let Estimate { mean: gain_mean, standard_error: gain_se, count: users } = gain;
-                paired.push(Gain { method, baseline: BASELINE, answers: n, gain_mean, gain_se, users });
+                gains.push(Gain { method, baseline, answers: n, gain_mean, gain_se, users });
             }
         }
     }
-    (curves, paired)
+    gains
 }
 
 impl fmt::Display for Report {
@@ -144,12 +180,16 @@ impl fmt::Display for Report {
         writeln!(f, "\nAUC-ROC on held-out comparisons, mean ± s.e. over people")?;
         table(f, &self.curves)?;
         writeln!(f, "\nGain over {BASELINE}, person by person, mean ± s.e.")?;
-        gains(f, &self.paired)?;
+        gain_table(f, &self.paired)?;
+        if !self.against_pref.is_empty() {
+            writeln!(f, "\nAhead of {} (+) or behind it (−), person by person, mean ± s.e.", Method::Pref)?;
+            gain_table(f, &self.against_pref)?;
+        }
         let cohort = self.cohort.curves.first().map_or(0, |point| point.users);
         if self.curves.iter().any(|point| point.users != cohort) {
             writeln!(f, "\nThe {cohort} people who count at every number of answers")?;
             table(f, &self.cohort.curves)?;
-            gains(f, &self.cohort.paired)?;
+            gain_table(f, &self.cohort.paired)?;
         }
         Ok(())
     }
@@ -159,7 +199,7 @@ fn table(f: &mut fmt::Formatter<'_>, points: &[Point]) -> fmt::Result {
     rows(f, points.iter().map(|p| (p.method, p.answers, p.auc_mean, p.auc_se, p.users)), false)
 }
 
-fn gains(f: &mut fmt::Formatter<'_>, gains: &[Gain]) -> fmt::Result {
+fn gain_table(f: &mut fmt::Formatter<'_>, gains: &[Gain]) -> fmt::Result {
     rows(f, gains.iter().map(|g| (g.method, g.answers, g.gain_mean, g.gain_se, g.users)), true)
 }
 
@@ -180,13 +220,13 @@ fn rows(
             None => methods.push((method, BTreeMap::from([(n, cell)]))),
         }
     }
-    write!(f, "{:10}", "answers")?;
+    write!(f, "{:12}", "answers")?;
     columns.keys().try_for_each(|n| write!(f, "{n:>17}"))?;
-    write!(f, "\n{:10}", "people")?;
+    write!(f, "\n{:12}", "people")?;
     columns.values().try_for_each(|users| write!(f, "{users:>17}"))?;
     writeln!(f)?;
     for (method, row) in methods {
-        write!(f, "{:10}", method.name())?;
+        write!(f, "{:12}", method.name())?;
         columns.keys().try_for_each(|n| write!(f, "{:>17}", row.get(n).map_or("–", String::as_str)))?;
         writeln!(f)?;
     }
@@ -212,7 +252,7 @@ mod tests {
         for method in [Method::Pref, Method::Classic] {
             scores.insert((method, 0, user("a")), vec![0.5, 0.5]);
         }
-        let (curves, paired, cohort) = summarise(&scores, &protocol);
+        let Summary { curves, paired, cohort, .. } = summarise(&scores, &protocol);
 
         let at_five = curves.iter().find(|p| p.method == Method::Pref && p.answers == 5).unwrap();
         assert_eq!((at_five.users, at_five.seeds), (2, 2));

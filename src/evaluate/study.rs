@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use nalgebra::DVector;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
-use super::protocol::{Cut, MIN_TEST, Person, people, random_stream};
-use super::report::{BASELINE, Report, Scores, summarise};
+use super::contestants::{Contestants, Entry};
+use super::models::{Answer, Learned, Pair};
+use super::protocol::{Cut, JudgedPair, MIN_TEST, Person, people, random_stream};
+use super::report::{BASELINE, Report, Scores, Summary, summarise};
 use super::{EvaluateError, Method};
+use crate::domain::UserId;
 use crate::math::metrics::auc;
-use crate::math::{Acquisition, Evidence, Posterior, Prior};
-use crate::model::{Manifest, RewardModel, Text};
 use crate::train::Dataset;
 
 /// What to run.
@@ -37,33 +37,32 @@ impl Protocol {
     }
 }
 
-/// Predicts the choices of the people of `dataset`, who must be new to the model, by the protocol of the design.
+/// Predicts the choices of the people of `dataset` by the protocol of the design. That they are new to the contestants is
+/// for the caller to see to: [`refuse_known_people`].
 ///
 /// # Errors
-/// People who were in training, nobody with enough decided comparisons, a model without a shared reward to compare
-/// with, texts that cannot be embedded.
+/// Nobody with enough decided comparisons.
 pub fn evaluate(
     dataset: &Dataset,
-    model: &RewardModel,
+    contestants: &Contestants,
     protocol: &Protocol,
     command: String,
 ) -> Result<Report, EvaluateError> {
-    let manifest = model.manifest();
-    refuse_known_people(dataset, manifest)?;
-    let prior = Prior::new(manifest.prior.mean(), manifest.prior.covariance())?;
-    let people = people(dataset, &features(dataset, model)?);
+    let people = people(dataset);
     let tested = people.iter().filter(|person| person.cut(0).is_some()).count();
     if tested == 0 {
         return Err(EvaluateError::NobodyToTest { people: people.len(), least: MIN_TEST });
     }
-    let scores = run(&people, &prior, protocol)?;
-    let (curves, paired, cohort) = summarise(&scores, protocol);
+    let scores = run(&people, contestants, protocol)?;
+    let Summary { curves, paired, against_pref, cohort } = summarise(&scores, protocol);
     Ok(Report {
         curves,
         paired,
+        against_pref,
         cohort,
+        trained: contestants.trained.clone(),
         command,
-        model_version: manifest.version.clone(),
+        model_version: contestants.version.clone(),
         data_digest: dataset.digest(),
         judgments: dataset.rows().len(),
         people: people.len(),
@@ -71,78 +70,74 @@ pub fn evaluate(
     })
 }
 
-fn refuse_known_people(dataset: &Dataset, manifest: &Manifest) -> Result<(), EvaluateError> {
-    let mut known = dataset.users().iter().filter(|user| manifest.was_trained_on(user.as_str()));
+/// People whose comparisons shaped a model are predicted well for the wrong reason.
+///
+/// # Errors
+/// If somebody of the dataset is known.
+pub fn refuse_known_people(
+    dataset: &Dataset,
+    version: &str,
+    known: impl Fn(&UserId) -> bool,
+) -> Result<(), EvaluateError> {
+    let mut known = dataset.users().iter().filter(|user| known(user));
     let Some(first) = known.next() else { return Ok(()) };
     Err(EvaluateError::KnownPeople {
-        version: manifest.version.clone(),
+        version: version.to_owned(),
         overlap: 1 + known.count(),
         people: dataset.users().len(),
         first: first.to_string(),
     })
 }
 
-/// (φ, single shared reward) of each text of the dataset.
-fn features(dataset: &Dataset, model: &RewardModel) -> Result<Vec<(DVector<f64>, f64)>, EvaluateError> {
-    let texts: Vec<Text<'_>> = (0..dataset.text_count())
-        .map(|text| {
-            let (prompt, response) = dataset.text(text);
-            Text::new(prompt, response)
-        })
-        .collect();
-    let embeddings = model.embed(&texts)?;
-    let phi = model.features_of_embeddings(&embeddings)?;
-    let classic = model
-        .classic_of_embeddings(&embeddings)?
-        .ok_or_else(|| EvaluateError::NoClassicHead { version: model.manifest().version.clone() })?;
-    Ok(phi.into_iter().zip(classic).collect())
-}
-
-/// λ of one person at each number of answers that they can be asked.
-type Path = BTreeMap<usize, DVector<f64>>;
+/// What was learned of one person at each number of answers that they can be asked.
+type Path = BTreeMap<usize, Box<dyn Learned>>;
 
 /// Tests every method on every person, at every number of answers, for every seed.
 ///
 /// # Errors
-/// If a posterior cannot be fitted: features that are not finite.
-fn run(people: &[Person], prior: &Prior, protocol: &Protocol) -> Result<Scores, EvaluateError> {
+/// If a person cannot be learned: features that are not finite.
+pub(super) fn run(
+    people: &[Person],
+    contestants: &Contestants,
+    protocol: &Protocol,
+) -> Result<Scores, EvaluateError> {
     let mut scores = Scores::new();
     for seed in 0..protocol.seeds {
         let cuts: Vec<(&Person, Cut)> =
             people.iter().filter_map(|person| Some((person, person.cut(seed)?))).collect();
-        let paths = |acquisition: Acquisition, purpose: &str| -> Result<Vec<Path>, EvaluateError> {
-            cuts.par_iter()
-                .map(|(person, cut)| {
-                    let mut rng = random_stream(seed, person.user.as_str(), purpose);
-                    learn(person, cut, prior, acquisition, &protocol.answers, &mut rng)
-                })
-                .collect()
-        };
-        let informed = paths(Acquisition::InformationGain, Method::Pref.name())?;
         for &method in &protocol.methods {
-            let learned = match method.acquisition() {
-                Some(Acquisition::Random) => Some(paths(Acquisition::Random, method.name())?),
-                _ => None,
-            };
-            for (index, (person, cut)) in cuts.iter().enumerate() {
-                for &n in &protocol.answers {
-                    let Some(own) = informed[index].get(&n) else { continue };
-                    let lambda = match method {
-                        Method::Classic => None,
-                        Method::Pref => Some(own),
-                        Method::Random => learned.as_ref().and_then(|paths| paths[index].get(&n)),
-                        Method::Shuffled => {
-                            let Some(other) = donor(&informed, index, n, seed, person) else { continue };
-                            Some(other)
-                        }
+            let Some(entry) = contestants.get(method) else { continue };
+            let paths: Vec<Path> = cuts
+                .par_iter()
+                .map(|(person, cut)| {
+                    // Whoever asks at random asks the same.
+                    let purpose = match (method, entry.model.chooses()) {
+                        (Method::Shuffled, _) => Method::Pref.name(),
+                        (_, false) => Method::Random.name(),
+                        _ => method.name(),
                     };
-                    let margins = person.margins(cut, |pair| match lambda {
-                        Some(lambda) => lambda.dot(&pair.delta),
-                        None => pair.classic,
-                    });
-                    if let Some(auc) = auc(&margins) {
-                        scores.entry((method, n, person.user.clone())).or_default().push(auc);
-                    }
+                    let mut rng = random_stream(seed, person.user.as_str(), purpose);
+                    learn(person, cut, entry, &protocol.answers, &mut rng)
+                })
+                .collect::<Result<_, EvaluateError>>()?;
+            let found: Vec<Vec<(usize, f64)>> = cuts
+                .par_iter()
+                .enumerate()
+                .map(|(index, (person, cut))| {
+                    let scored = |(&n, own): (&usize, &Box<dyn Learned>)| {
+                        let learned = match method {
+                            Method::Shuffled => donor(&paths, index, n, seed, person)?,
+                            _ => own.as_ref(),
+                        };
+                        let margins = person.margins(cut, |pair| learned.logit(entry.pair(pair)));
+                        auc(&margins).map(|auc| (n, auc))
+                    };
+                    paths[index].iter().filter_map(scored).collect()
+                })
+                .collect();
+            for ((person, _), found) in cuts.iter().zip(found) {
+                for (n, auc) in found {
+                    scores.entry((method, n, person.user.clone())).or_default().push(auc);
                 }
             }
         }
@@ -150,111 +145,135 @@ fn run(people: &[Person], prior: &Prior, protocol: &Protocol) -> Result<Scores, 
     Ok(scores)
 }
 
+impl Entry {
+    fn pair(&self, pair: &JudgedPair) -> Pair<'_> {
+        Pair::of(&self.texts, pair.first, pair.second)
+    }
+}
+
 /// Asks up to the largest number of answers, one question at a time, each chosen for what is known so far.
 fn learn(
     person: &Person,
     cut: &Cut,
-    prior: &Prior,
-    acquisition: Acquisition,
+    entry: &Entry,
     answers: &[usize],
     rng: &mut impl Rng,
 ) -> Result<Path, EvaluateError> {
     let mut path = Path::new();
     let mut free = cut.askable.clone();
-    let mut evidence: Vec<Evidence> = Vec::new();
+    let mut given: Vec<Answer<'_>> = Vec::new();
     let last = answers.iter().copied().max().unwrap_or(0);
-    let mut posterior = Posterior::of_prior(prior);
     loop {
-        if answers.contains(&evidence.len()) {
-            path.insert(evidence.len(), posterior.coefficients().clone());
-        }
-        if evidence.len() == last || free.is_empty() {
+        let wanted = answers.contains(&given.len());
+        let done = given.len() == last || free.is_empty();
+        let chooses = entry.model.chooses() && !done;
+        let learned = if wanted || chooses { Some(entry.model.learn(&given)?) } else { None };
+        if !done {
+            let at = match &learned {
+                Some(learned) if chooses => {
+                    best(free.iter().map(|&pair| learned.worth(entry.pair(&person.pairs[pair]))))
+                }
+                _ => rng.random_range(0..free.len()),
+            };
+            let pair = free.remove(at);
+            let answer =
+                Answer { pair: entry.pair(&person.pairs[pair]), preference: person.answer(pair, rng) };
+            if let Some(learned) = learned.filter(|_| wanted) {
+                path.insert(given.len(), learned);
+            }
+            given.push(answer);
+        } else {
+            if let Some(learned) = learned.filter(|_| wanted) {
+                path.insert(given.len(), learned);
+            }
             return Ok(path);
         }
-        let pair = free.remove(choose(person, &free, acquisition, &posterior, rng));
-        evidence.push(Evidence {
-            delta: person.pairs[pair].delta.clone(),
-            preference: person.answer(pair, rng),
-            weight: 1.0,
-        });
-        posterior = Posterior::fit(&evidence, prior)?;
     }
 }
 
-/// The position in `free` of the pair to ask: the best by the acquisition, the first of equals.
-fn choose(
-    person: &Person,
-    free: &[usize],
-    acquisition: Acquisition,
-    posterior: &Posterior,
-    rng: &mut impl Rng,
-) -> usize {
-    if acquisition == Acquisition::Random {
-        return rng.random_range(0..free.len());
+/// The position of the largest; the first of equals.
+fn best(worth: impl Iterator<Item = f64>) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (at, worth) in worth.enumerate() {
+        if worth > best.1 {
+            best = (at, worth);
+        }
     }
-    let score = |&pair: &usize| {
-        let (z, v) = posterior.logit(&person.pairs[pair].delta);
-        acquisition.score(z, v)
-    };
-    let scores: Vec<f64> = free.iter().map(score).collect();
-    (1..scores.len()).fold(0, |best, next| if scores[next] > scores[best] { next } else { best })
+    best.0
 }
 
-/// λ of somebody else who answered n questions.
-fn donor<'a>(
-    paths: &'a [Path],
-    own: usize,
-    n: usize,
-    seed: u64,
-    person: &Person,
-) -> Option<&'a DVector<f64>> {
+/// What was learned of somebody else who answered n questions.
+fn donor<'a>(paths: &'a [Path], own: usize, n: usize, seed: u64, person: &Person) -> Option<&'a dyn Learned> {
     let others: Vec<usize> = (0..paths.len()).filter(|&i| i != own && paths[i].contains_key(&n)).collect();
     let mut rng = random_stream(seed, person.user.as_str(), "shuffled");
     let index = rng.random_range(0..others.len().max(1));
-    others.get(index).and_then(|&i| paths[i].get(&n))
+    others.get(index).and_then(|&i| paths[i].get(&n)).map(AsRef::as_ref)
 }
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::DMatrix;
+    use std::sync::Arc;
+
+    use nalgebra::{DMatrix, DVector};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
-    use super::super::protocol::JudgedPair;
+    use super::super::contestants::Entry;
+    use super::super::models::{Classic, Factored};
     use super::*;
-    use crate::domain::UserId;
+    use crate::math::Prior;
     use crate::math::logistic::sigmoid;
 
     /// 40 people who agree on the first coordinate and differ on the second and third, 60 comparisons each; the shared
     /// reward knows the first.
-    fn population() -> (Vec<Person>, Prior) {
+    fn population() -> (Vec<Person>, Contestants) {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let mut normal = move || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+        let texts = DMatrix::from_fn(3, 40 * 120, |_, _| 0.7 * normal());
         let people = (0..40)
             .map(|at| {
                 let lambda = DVector::from_vec(vec![1.0, 2.0 * normal(), 2.0 * normal()]);
                 let pairs = (0..60)
-                    .map(|_| {
-                        let delta = DVector::from_fn(3, |_, _| normal());
+                    .map(|pair| {
+                        let (first, second) = (at * 120 + 2 * pair, at * 120 + 2 * pair + 1);
+                        let delta = texts.column(first) - texts.column(second);
                         let says = sigmoid(lambda.dot(&delta)) > 0.5;
-                        JudgedPair { classic: delta[0], delta, outcomes: vec![if says { 1.0 } else { 0.0 }] }
+                        JudgedPair { first, second, outcomes: vec![if says { 1.0 } else { 0.0 }] }
                     })
                     .collect();
                 Person { user: UserId::parse(format!("u{at}")).unwrap(), pairs }
             })
             .collect();
         let covariance = DMatrix::from_diagonal(&DVector::from_vec(vec![0.1, 4.0, 4.0]));
-        (people, Prior::new(DVector::from_vec(vec![1.0, 0.0, 0.0]), covariance).unwrap())
+        let prior = Arc::new(Prior::new(DVector::from_vec(vec![1.0, 0.0, 0.0]), covariance).unwrap());
+        let shared = Arc::new(texts.rows(0, 1).into_owned());
+        let texts = Arc::new(texts);
+        let entry = |method: Method| {
+            let entry = match method.acquisition() {
+                Some(by) => {
+                    Entry { model: Arc::new(Factored::served(prior.clone(), by)), texts: texts.clone() }
+                }
+                None => Entry {
+                    model: Arc::new(Classic::new(DVector::from_element(1, 1.0))),
+                    texts: shared.clone(),
+                },
+            };
+            (method, entry)
+        };
+        let methods = Method::ALL.into_iter().filter(|method| !method.needs_training());
+        (people, Contestants::from_entries(methods.map(entry)))
     }
 
     #[test]
     fn learning_helps_the_person_and_nobody_else() {
-        let (people, prior) = population();
+        let (people, contestants) = population();
         let protocol = Protocol::new(Method::ALL.to_vec(), vec![0, 10, 100], 2);
-        let (curves, gains, _) = summarise(&run(&people, &prior, &protocol).unwrap(), &protocol);
+        let scores = run(&people, &contestants, &protocol).unwrap();
+        let Summary { curves, paired: gains, .. } = summarise(&scores, &protocol);
         let gain = |method, n| gains.iter().find(|g| g.method == method && g.answers == n).unwrap().gain_mean;
         assert!(gain(Method::Pref, 10) > 0.2, "{gains:?}");
         assert!(gain(Method::Pref, 10) >= gain(Method::Random, 10), "{gains:?}");
+        assert!(gain(Method::DOptimal, 10) > 0.2 && gain(Method::Uncertainty, 10) > 0.2, "{gains:?}");
         assert!(gain(Method::Shuffled, 10) < 0.0, "{gains:?}");
         // Without answers everybody is the average person, who knows the first coordinate only.
         assert!(gain(Method::Pref, 0).abs() < 1e-12, "{gains:?}");
@@ -263,10 +282,10 @@ mod tests {
 
     #[test]
     fn figures_do_not_depend_on_the_order_of_people() {
-        let (mut people, prior) = population();
+        let (mut people, contestants) = population();
         let protocol = Protocol::new(vec![Method::Pref, Method::Random], vec![3], 1);
-        let before = run(&people, &prior, &protocol).unwrap();
+        let before = run(&people, &contestants, &protocol).unwrap();
         people.reverse();
-        assert_eq!(run(&people, &prior, &protocol).unwrap(), before);
+        assert_eq!(run(&people, &contestants, &protocol).unwrap(), before);
     }
 }

@@ -1,7 +1,7 @@
 use nalgebra::DMatrix;
 
 use super::watch::Watch;
-use super::{Dataset, TrainError};
+use super::{Dataset, Stage, TrainError};
 use crate::model::{Backbone, Text};
 
 /// Texts a call to the backbone, about: whole prompts stay together, as [`Backbone::embed`] asks.
@@ -10,7 +10,12 @@ const BATCH: usize = 64;
 /// h of every distinct text of a dataset, N × d, each embedded once.
 ///
 /// # Errors
-/// The backbone's own, and cancellation.
+/// The backbone's own.
+pub fn embeddings(data: &Dataset, backbone: &dyn Backbone) -> Result<DMatrix<f64>, TrainError> {
+    embed(data, backbone, &mut Watch::begin(&mut (), Stage::Embed))
+}
+
+/// [`embeddings`] under watch, which may cancel.
 pub(super) fn embed(
     data: &Dataset,
     backbone: &dyn Backbone,

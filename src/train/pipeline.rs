@@ -123,7 +123,7 @@ pub fn train(
     let styles = labels::style_measures(data);
     let corpus =
         Corpus { data, embeddings, style: styles.column(labels::SIGN_MEASURE).iter().copied().collect() };
-    let factorization = Config { base_functions: config.base_functions, seed: config.seed };
+    let factorization = Config { base_functions: config.base_functions, seed: config.seed, start: None };
 
     let all: Vec<usize> = (0..data.rows().len()).collect();
     let held_out = HeldOut::draw(data, &all, config.seed);
@@ -252,6 +252,7 @@ fn start_name(start: Start) -> &'static str {
     match start {
         Start::SoftImpute => "svd",
         Start::UserGradients => "gradient",
+        Start::Random => "random",
     }
 }
 

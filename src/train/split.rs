@@ -85,7 +85,7 @@ pub fn split(data: &Dataset, config: &SplitConfig) -> Result<Split, Invalid> {
 
 /// [`split`] of some rows, by a config whose shares are in [0, 1): users and prompts are drawn from those that occur
 /// in them.
-pub(super) fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split {
+pub fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split {
     let distinct = |of: &dyn Fn(usize) -> usize| rows.iter().map(|&row| of(row)).collect::<BTreeSet<usize>>();
     let user = |row: usize| data.rows()[row].user;
     let prompt = |row: usize| data.pairs()[data.rows()[row].pair].prompt;

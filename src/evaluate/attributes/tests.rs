@@ -4,7 +4,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::evaluate::{Method, Protocol, evaluate};
+use crate::evaluate::{Contestants, Method, Protocol, evaluate};
 use crate::math::metrics::auc;
 use crate::model::{Backbone, Lexical, MEASURES, RewardModel, Text, interpretable_measures};
 use crate::train::{Dataset, Quadrant, SplitConfig, TrainConfig, split, train};
@@ -158,7 +158,8 @@ fn what_is_learned_from_some_people_predicts_others_after_ten_answers() {
     let model =
         RewardModel::new(trained.artifact, Arc::new(Lexical::new()), &candle_core::Device::Cpu).unwrap();
     let protocol = Protocol::new(vec![Method::Pref], vec![10], 3);
-    let report = evaluate(&unseen, &model, &protocol, String::new()).unwrap();
+    let contestants = Contestants::of_model(&model, &unseen, &protocol.methods).unwrap();
+    let report = evaluate(&unseen, &contestants, &protocol, String::new()).unwrap();
     let gain = report.paired.iter().find(|gain| gain.method == Method::Pref && gain.answers == 10).unwrap();
     assert!(gain.gain_mean >= 0.1, "over one shared reward: {} ± {:?}", gain.gain_mean, gain.gain_se);
 }

@@ -1,3 +1,4 @@
+use super::Start;
 use crate::math::MathError;
 
 /// What a caller may set.
@@ -7,6 +8,8 @@ pub struct Config {
     pub base_functions: Option<usize>,
     /// Seed of the start's random projections.
     pub seed: u64,
+    /// Where W begins; `None` looks at how many pairs have two raters.
+    pub start: Option<Start>,
 }
 
 /// What is chosen on a validation split.
@@ -32,7 +35,7 @@ pub struct Hyperparameters {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { base_functions: Some(8), seed: 0 }
+        Self { base_functions: Some(8), seed: 0, start: None }
     }
 }
 

@@ -79,6 +79,8 @@ pub enum Start {
     SoftImpute,
     /// Per-user gradients at one shared reward, because hardly any pair had two raters.
     UserGradients,
+    /// Drawn at random: the ablation without a singular value decomposition.
+    Random,
 }
 
 /// What was tried on the validation split and what came of it.
@@ -211,7 +213,7 @@ impl Problem {
     }
 
     fn start(&self, likelihood: &Likelihood<'_>, h: &Hyperparameters, config: &Config) -> Started {
-        let kind = start::kind(self.cells.overlap());
+        let kind = config.start.unwrap_or_else(|| start::kind(self.cells.overlap()));
         likelihood.start(kind, h.base_functions, h.alpha, h.threshold, config.seed)
     }
 }

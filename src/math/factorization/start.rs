@@ -1,6 +1,8 @@
 //! Where the alternation begins: the singular vectors of the filled-in matrix, or of the users' gradients.
 
 use nalgebra::{DMatrix, DVector};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::Start;
@@ -39,6 +41,7 @@ impl Likelihood<'_> {
         let (mut head, mut coefficients, spectrum) = match kind {
             Start::SoftImpute => self.imputed_head(j, alpha, threshold, seed),
             Start::UserGradients => self.gradient_head(j, alpha),
+            Start::Random => self.random_head(j, seed),
         };
         // Each base function's differences get second moment 1; rows of zeros stay.
         for (mut row, mut lambda) in head.row_iter_mut().zip(coefficients.row_iter_mut()) {
@@ -78,6 +81,13 @@ impl Likelihood<'_> {
             2.0 * filled.values[k] * filled.users[(i, k)]
         });
         (head, coefficients, filled.values)
+    }
+
+    /// Head uniform in [−1, 1], nothing known of users, no spectrum.
+    fn random_head(&self, j: usize, seed: u64) -> (DMatrix<f64>, DMatrix<f64>, Vec<f64>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let head = DMatrix::from_fn(j, self.basis.rank(), |_, _| 2.0 * rng.random::<f64>() - 1.0);
+        (head, DMatrix::zeros(j, self.user_starts.len() - 1), Vec::new())
     }
 
     fn gradient_head(&self, j: usize, alpha: f64) -> (DMatrix<f64>, DMatrix<f64>, Vec<f64>) {

@@ -105,7 +105,7 @@ fn what_people_differ_on_is_found_and_one_shared_reward_misses_it() {
         style: None,
     };
     let problem = Problem::new(&comparisons).expect("valid");
-    let config = Config { base_functions: Some(3), seed: 0 };
+    let config = Config { base_functions: Some(3), ..Config::default() };
     let tuned = problem.tune(&sample.validation, &config, &mut ()).expect("valid");
     let classic = problem.tune_classic(&sample.validation, &mut ()).expect("valid");
     assert_eq!(tuned.factorization.start, Start::SoftImpute);

@@ -1,0 +1,215 @@
+//! What the methods are trained on: the same judgments, and the same part of them held out to choose hyperparameters.
+
+use std::sync::OnceLock;
+
+use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use rand::seq::SliceRandom;
+
+use super::EvaluateError;
+use super::models::{Answer, Model, Pair};
+use super::protocol::random_stream;
+use crate::math::factorization::{Comparisons, Observation};
+use crate::math::metrics::mean_log_likelihood;
+use crate::train::{Dataset, Quadrant, SplitConfig, split_rows};
+
+/// Answers from which a person is learned when hyperparameters are chosen: what an evaluation asks, about.
+const ANSWERS: usize = 10;
+/// Validation judgments of a person that count, at most.
+const TESTED: usize = 40;
+/// The share of prompts held out to choose hyperparameters on.
+const VALIDATION: f64 = 0.2;
+
+/// Judgments to train on, over embedded texts.
+pub(super) struct Corpus<'a> {
+    data: &'a Dataset,
+    /// h, N × d.
+    pub(super) embeddings: &'a DMatrix<f64>,
+    /// Four fifths of the prompts.
+    pub(super) train: Vec<Observation>,
+    /// The same people's judgments of the other prompts.
+    pub(super) validation: Vec<Observation>,
+    /// Both together.
+    pub(super) all: Vec<Observation>,
+    /// Seed of all that is drawn.
+    pub(super) seed: u64,
+    coordinates: OnceLock<Coordinates>,
+}
+
+impl<'a> Corpus<'a> {
+    /// Splits some rows of a dataset.
+    ///
+    /// # Errors
+    /// Too few judgments.
+    pub(super) fn new(
+        data: &'a Dataset,
+        embeddings: &'a DMatrix<f64>,
+        rows: &[usize],
+        seed: u64,
+    ) -> Result<Self, EvaluateError> {
+        let split = split_rows(data, rows, &SplitConfig { users: 0.0, prompts: VALIDATION, seed });
+        let observations = |rows: &[usize]| -> Vec<Observation> {
+            let observation = |&row: &usize| {
+                let row = data.rows()[row];
+                let pair = data.pairs()[row.pair];
+                Observation {
+                    user: row.user,
+                    first: pair.first,
+                    second: pair.second,
+                    preference: row.preference,
+                    weight: row.weight,
+                }
+            };
+            rows.iter().map(observation).collect()
+        };
+        let corpus = Self {
+            data,
+            embeddings,
+            train: observations(split.rows(Quadrant::Train)),
+            validation: observations(split.rows(Quadrant::Validation)),
+            all: observations(rows),
+            seed,
+            coordinates: OnceLock::new(),
+        };
+        let some = |part: &[Observation]| decided(part).next().is_some();
+        if !some(&corpus.train) || !some(&corpus.validation) {
+            return Err(EvaluateError::TooFew { judgments: rows.len() });
+        }
+        Ok(corpus)
+    }
+
+    /// People, those without judgments among these rows included.
+    pub(super) fn users(&self) -> usize {
+        self.data.users().len()
+    }
+
+    /// A part of the judgments as the factorization takes them.
+    pub(super) fn comparisons<'b>(&'b self, observations: &'b [Observation]) -> Comparisons<'b> {
+        Comparisons { embeddings: self.embeddings, observations, users: self.users(), style: None }
+    }
+
+    /// The coordinates that networks and gradient descent learn in.
+    pub(super) fn coordinates(&self) -> &Coordinates {
+        self.coordinates.get_or_init(|| {
+            let mut pairs: Vec<_> = self.all.iter().map(|o| (o.first, o.second)).collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            Coordinates::new(self.embeddings, &pairs)
+        })
+    }
+
+    /// How well a model meets people anew: the mean log-likelihood in nats of validation judgments of every person who
+    /// is learned from at most [`ANSWERS`] of their other judgments, drawn at random, the same for every model.
+    pub(super) fn few_shot(&self, model: &dyn Model) -> Result<f64, EvaluateError> {
+        let texts = model.encode(self.embeddings);
+        let by_user = |part: &[Observation], most: usize, purpose: &str| {
+            let mut users: Vec<Vec<Observation>> = vec![Vec::new(); self.users()];
+            decided(part).for_each(|o| users[o.user].push(*o));
+            for (user, of_user) in users.iter_mut().enumerate() {
+                let mut rng = random_stream(self.seed, self.data.users()[user].as_str(), purpose);
+                of_user.shuffle(&mut rng);
+                of_user.truncate(most);
+            }
+            users
+        };
+        let asked = by_user(&self.train, ANSWERS, "few-shot answers");
+        let tested = by_user(&self.validation, TESTED, "few-shot test");
+        let (mut logits, mut outcomes) = (Vec::new(), Vec::new());
+        for (asked, tested) in asked.iter().zip(&tested).filter(|(_, tested)| !tested.is_empty()) {
+            let answer = |o: &Observation| Answer {
+                pair: Pair::of(&texts, o.first, o.second),
+                preference: o.preference,
+            };
+            let learned = model.learn(&asked.iter().map(answer).collect::<Vec<_>>())?;
+            logits.extend(tested.iter().map(|o| learned.logit(Pair::of(&texts, o.first, o.second))));
+            outcomes.extend(tested.iter().map(|o| o.preference));
+        }
+        Ok(mean_log_likelihood(&logits, &outcomes).unwrap_or(f64::NEG_INFINITY))
+    }
+}
+
+/// Judgments that prefer one of the two; what is left to the methods whose papers know no ties.
+pub(super) fn decided(observations: &[Observation]) -> impl Iterator<Item = &Observation> {
+    observations.iter().filter(|o| o.preference != 0.5)
+}
+
+/// Principal coordinates of what compared texts differ in, each feature scaled to the same spread first.
+pub(super) struct Coordinates {
+    /// Mean of the texts' embeddings (d).
+    mean: DVector<f64>,
+    /// r × d
+    fold: DMatrix<f64>,
+}
+
+/// Coordinates kept at most: those in which pairs differ most.
+const MOST_COORDINATES: usize = 256;
+/// √E‖z₁ − z₂‖² over pairs.
+const LENGTH: f64 = 4.0;
+
+impl Coordinates {
+    fn new(embeddings: &DMatrix<f64>, pairs: &[(usize, usize)]) -> Self {
+        let d = embeddings.ncols();
+        let mut moment = DMatrix::zeros(d, d);
+        for piece in pairs.chunks(1024) {
+            let differences = DMatrix::from_fn(piece.len(), d, |p, k| {
+                embeddings[(piece[p].0, k)] - embeddings[(piece[p].1, k)]
+            });
+            moment += differences.transpose() * &differences;
+        }
+        moment /= pairs.len().max(1) as f64;
+        let deviation: Vec<f64> = (0..d).map(|k| moment[(k, k)].sqrt()).collect();
+        let floor = 1e-12 * deviation.iter().fold(0.0_f64, |m, &x| m.max(x));
+        let scale: Vec<f64> = deviation.iter().map(|&x| if x > floor { 1.0 / x } else { 0.0 }).collect();
+        let scaled = DMatrix::from_fn(d, d, |i, j| moment[(i, j)] * scale[i] * scale[j]);
+        let SymmetricEigen { eigenvalues, eigenvectors } = scaled.symmetric_eigen();
+        let mut order: Vec<usize> = (0..d).collect();
+        order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
+        let least = 1e-9 * order.first().map_or(0.0, |&k| eigenvalues[k]);
+        order.retain(|&k| eigenvalues[k] > least);
+        order.truncate(MOST_COORDINATES);
+        let total: f64 = order.iter().map(|&k| eigenvalues[k]).sum();
+        let unit = LENGTH / total.sqrt();
+        let fold = DMatrix::from_fn(order.len(), d, |k, i| unit * eigenvectors[(i, order[k])] * scale[i]);
+        Self { mean: embeddings.row_mean().transpose(), fold }
+    }
+
+    /// r
+    pub(super) fn dimension(&self) -> usize {
+        self.fold.nrows()
+    }
+
+    /// z of texts given by their embeddings (N × d): r × N.
+    pub(super) fn of(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut z = &self.fold * embeddings.transpose();
+        let offset = &self.fold * &self.mean;
+        z.column_iter_mut().for_each(|mut column| column -= &offset);
+        z
+    }
+
+    /// A map A (k × r) on coordinates as one on embeddings: (k × d) and the offset (k) to be taken off.
+    pub(super) fn unfold(&self, map: &DMatrix<f64>) -> (DMatrix<f64>, DVector<f64>) {
+        let unfolded = map * &self.fold;
+        let offset = &unfolded * &self.mean;
+        (unfolded, offset)
+    }
+}
+
+/// A linear map of embeddings, f = A (h − h̄).
+pub(super) struct Projection {
+    map: DMatrix<f64>,
+    offset: DVector<f64>,
+}
+
+impl Projection {
+    /// From a map on coordinates (k × r).
+    pub(super) fn new(coordinates: &Coordinates, map: &DMatrix<f64>) -> Self {
+        let (map, offset) = coordinates.unfold(map);
+        Self { map, offset }
+    }
+
+    /// f of texts given by their embeddings (N × d): k × N.
+    pub(super) fn of(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut f = &self.map * embeddings.transpose();
+        f.column_iter_mut().for_each(|mut column| column -= &self.offset);
+        f
+    }
+}

@@ -1,0 +1,67 @@
+//! Classic preference learning: one Bradley–Terry reward wᵀh shared by everybody.
+
+use nalgebra::{DMatrix, DVector};
+
+use super::{Answer, Learned, Model, Pair};
+use crate::evaluate::EvaluateError;
+use crate::evaluate::corpus::Corpus;
+use crate::evaluate::search::Tuning;
+use crate::math::factorization::Problem;
+
+/// Weight of a tie's likelihood term.
+const TIE_WEIGHT: f64 = 0.25;
+
+/// w ∈ Rᵈ; people's answers change nothing.
+pub(in crate::evaluate) struct Classic {
+    weights: DVector<f64>,
+}
+
+impl Classic {
+    /// With these weights.
+    pub(in crate::evaluate) fn new(weights: DVector<f64>) -> Self {
+        Self { weights }
+    }
+
+    /// Logistic regression whose ridge strength predicts the validation judgments best.
+    pub(in crate::evaluate) fn train(corpus: &Corpus<'_>) -> Result<(Self, Tuning), EvaluateError> {
+        let problem = Problem::new(&corpus.comparisons(&corpus.train))?;
+        let mut trials = Vec::new();
+        let tuned = problem.tune_classic(&corpus.validation, &mut Count(&mut trials))?;
+        let all = Problem::new(&corpus.comparisons(&corpus.all))?.classic(tuned.ridge, TIE_WEIGHT)?;
+        let tuning = Tuning {
+            trials: trials.len(),
+            chosen: format!("ridge {:.3e}", tuned.ridge),
+            log_likelihood: tuned.log_likelihood,
+        };
+        Ok((Self { weights: all.weights }, tuning))
+    }
+}
+
+impl Model for Classic {
+    fn encode(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
+        let rewards = embeddings * &self.weights;
+        DMatrix::from_row_slice(1, rewards.len(), rewards.as_slice())
+    }
+
+    fn learn(&self, _answers: &[Answer<'_>]) -> Result<Box<dyn Learned>, EvaluateError> {
+        Ok(Box::new(Everybody))
+    }
+}
+
+/// Whoever it is.
+pub(in crate::evaluate) struct Everybody;
+
+impl Learned for Everybody {
+    fn logit(&self, pair: Pair<'_>) -> f64 {
+        pair.difference().sum()
+    }
+}
+
+/// Counts trials.
+struct Count<'a>(&'a mut Vec<f64>);
+
+impl crate::math::factorization::Observer for Count<'_> {
+    fn progress(&mut self, progress: crate::math::factorization::Progress) {
+        self.0.extend(progress.objective);
+    }
+}

@@ -1,0 +1,150 @@
+//! r = λᵀφ: this project's own model, with each of the acquisitions, and its ablations.
+
+use std::sync::Arc;
+
+use nalgebra::{DMatrix, DVector};
+
+use super::{Answer, Learned, Model, Pair};
+use crate::evaluate::EvaluateError;
+use crate::evaluate::corpus::Corpus;
+use crate::evaluate::search::Tuning;
+use crate::math::factorization::{Config, Factorization, Problem, Start};
+use crate::math::{Acquisition, Evidence, Posterior, Prior};
+
+/// γ, α where there is to be no penalty on W: enough that the problem has a solution at all.
+const NO_PENALTY: f64 = 1e-3;
+
+/// W and N(μ, Σ), shared by the methods that differ in how they ask.
+#[derive(Debug, Clone)]
+pub(in crate::evaluate) struct Fit {
+    head: Arc<DMatrix<f64>>,
+    prior: Arc<Prior>,
+    /// Singular values of the start.
+    pub(in crate::evaluate) spectrum: Vec<f64>,
+    /// J
+    pub(in crate::evaluate) base_functions: usize,
+    tuned: crate::math::factorization::Hyperparameters,
+}
+
+impl Fit {
+    /// §4.1, with hyperparameters chosen on the validation judgments, then on all judgments.
+    pub(in crate::evaluate) fn train(
+        corpus: &Corpus<'_>,
+        base_functions: Option<usize>,
+        start: Option<Start>,
+    ) -> Result<(Self, Tuning), EvaluateError> {
+        let config = Config { base_functions, seed: corpus.seed, start };
+        let tuned =
+            Problem::new(&corpus.comparisons(&corpus.train))?.tune(&corpus.validation, &config, &mut ())?;
+        let chosen = tuned.factorization.hyperparameters;
+        let best = tuned.trials.iter().map(|trial| trial.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+        let all = Problem::new(&corpus.comparisons(&corpus.all))?.fit(&chosen, &config, &mut ())?;
+        let tuning = Tuning {
+            trials: tuned.trials.len(),
+            chosen: format!(
+                "J {}, alpha {:.3e}, gamma {:.3e}, kappa {:.2}, tie weight {:.2}, prior × {:.2}, {:.2}",
+                chosen.base_functions,
+                chosen.alpha,
+                chosen.gamma,
+                chosen.kappa,
+                chosen.tie_weight,
+                chosen.mean_scale,
+                chosen.spread_scale
+            ),
+            log_likelihood: Some(best),
+        };
+        Ok((Self::new(all), tuning))
+    }
+
+    /// The same J and tie weight with hardly a penalty on W and nothing taken off the prior.
+    pub(in crate::evaluate) fn without_penalty(&self, corpus: &Corpus<'_>) -> Result<Self, EvaluateError> {
+        let config = Config { base_functions: Some(self.base_functions), seed: corpus.seed, start: None };
+        let free = crate::math::factorization::Hyperparameters {
+            gamma: NO_PENALTY,
+            alpha: NO_PENALTY,
+            mean_scale: 1.0,
+            spread_scale: 1.0,
+            ..self.tuned
+        };
+        Ok(Self::new(Problem::new(&corpus.comparisons(&corpus.all))?.fit(&free, &config, &mut ())?))
+    }
+
+    fn new(fit: Factorization) -> Self {
+        Self {
+            base_functions: fit.head.nrows(),
+            head: Arc::new(fit.head),
+            prior: Arc::new(fit.prior),
+            spectrum: fit.spectrum,
+            tuned: fit.hyperparameters,
+        }
+    }
+
+    /// The model that asks by `acquisition`.
+    pub(in crate::evaluate) fn asking(&self, acquisition: Acquisition) -> Factored {
+        Factored { head: Some(self.head.clone()), prior: self.prior.clone(), acquisition }
+    }
+}
+
+/// φ = W h and each person's λ under the population prior.
+pub(in crate::evaluate) struct Factored {
+    /// W (J × d); nothing where texts come encoded.
+    head: Option<Arc<DMatrix<f64>>>,
+    prior: Arc<Prior>,
+    acquisition: Acquisition,
+}
+
+impl Factored {
+    /// Of an artifact, whose φ are computed by the model that serves.
+    pub(in crate::evaluate) fn served(prior: Arc<Prior>, acquisition: Acquisition) -> Self {
+        Self { head: None, prior, acquisition }
+    }
+}
+
+impl Model for Factored {
+    fn encode(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
+        match &self.head {
+            Some(head) => &**head * embeddings.transpose(),
+            None => embeddings.transpose(),
+        }
+    }
+
+    fn learn(&self, answers: &[Answer<'_>]) -> Result<Box<dyn Learned>, EvaluateError> {
+        let posterior = if answers.is_empty() {
+            Posterior::of_prior(&self.prior)
+        } else {
+            Posterior::fit(&evidence(answers), &self.prior)?
+        };
+        Ok(Box::new(Coefficients { posterior, acquisition: self.acquisition }))
+    }
+
+    fn chooses(&self) -> bool {
+        self.acquisition != Acquisition::Random
+    }
+}
+
+/// Answers as δ = φ₁ − φ₂ with their outcomes.
+pub(super) fn evidence(answers: &[Answer<'_>]) -> Vec<Evidence> {
+    let one = |answer: &Answer<'_>| Evidence {
+        delta: DVector::from_vec(answer.pair.difference().collect()),
+        preference: answer.preference,
+        weight: 1.0,
+    };
+    answers.iter().map(one).collect()
+}
+
+/// λ̂ and H.
+pub(super) struct Coefficients {
+    pub(super) posterior: Posterior,
+    pub(super) acquisition: Acquisition,
+}
+
+impl Learned for Coefficients {
+    fn logit(&self, pair: Pair<'_>) -> f64 {
+        self.posterior.coefficients().iter().zip(pair.difference()).map(|(l, d)| l * d).sum()
+    }
+
+    fn worth(&self, pair: Pair<'_>) -> f64 {
+        let (z, v) = self.posterior.logit(&DVector::from_vec(pair.difference().collect()));
+        self.acquisition.score(z, v)
+    }
+}

@@ -1,0 +1,162 @@
+//! How many answers well-chosen questions save (Figure 7): where the curve of random questions ends up, how much earlier
+//! chosen ones are there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::{Chart, Pictured, cell};
+use crate::domain::UserId;
+use crate::evaluate::protocol::people;
+use crate::evaluate::report::means;
+use crate::evaluate::study::run;
+use crate::evaluate::{Contestants, Curve, EvaluateError, Method, Protocol};
+use crate::math::metrics::mean_and_standard_error;
+use crate::train::Dataset;
+
+/// Curves of chosen and of random questions over the same people, and what choosing saves.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Active {
+    /// People who can be asked all the questions.
+    pub users: usize,
+    /// Mean AUC of pref and random, with standard errors, by answers from 0.
+    pub curves: Vec<(Method, usize, f64, Option<f64>)>,
+    /// For each number of random questions of interest.
+    pub ratios: Vec<Ratio>,
+}
+
+/// Answers that reach the same.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ratio {
+    /// Answers to random questions.
+    pub random: usize,
+    /// Mean AUC after them.
+    pub auc_mean: f64,
+    /// Answers to chosen questions with the same mean AUC, between whole numbers by the line.
+    pub chosen: f64,
+    /// 2.5th and 97.5th percentile of the same over resampled people.
+    pub interval: (f64, f64),
+}
+
+/// Resamples of people for the interval.
+const RESAMPLES: usize = 1000;
+
+/// Asks up to the largest of `counts` questions, chosen and at random, and compares.
+///
+/// # Errors
+/// Nobody who can be asked that many.
+pub fn active(
+    dataset: &Dataset,
+    contestants: &Contestants,
+    counts: &[usize],
+    seeds: u64,
+) -> Result<Active, EvaluateError> {
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let protocol = Protocol::new(vec![Method::Pref, Method::Random], (0..=most).collect(), seeds);
+    let means = means(&run(&people(dataset), contestants, &protocol)?);
+    let curve = |method: Method, user: &UserId| -> Option<Vec<f64>> {
+        (0..=most).map(|n| means.get(&(method, n))?.get(user).copied()).collect()
+    };
+    let cohort: Vec<[Vec<f64>; 2]> = dataset
+        .users()
+        .iter()
+        .filter_map(|user| Some([curve(Method::Pref, user)?, curve(Method::Random, user)?]))
+        .collect();
+    if cohort.is_empty() {
+        return Err(EvaluateError::NobodyToAsk { people: dataset.users().len(), questions: most });
+    }
+    let mean = |of: &[usize], method: usize| -> Vec<f64> {
+        let sum = |n: usize| of.iter().map(|&at| cohort[at][method][n]).sum::<f64>();
+        (0..=most).map(|n| sum(n) / of.len() as f64).collect()
+    };
+    let everybody: Vec<usize> = (0..cohort.len()).collect();
+    let (chosen, random) = (mean(&everybody, 0), mean(&everybody, 1));
+    let mut rng = ChaCha8Rng::seed_from_u64(seeds);
+    let mut resampled: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for _ in 0..RESAMPLES {
+        let drawn: Vec<usize> = everybody.iter().map(|_| rng.random_range(0..cohort.len())).collect();
+        let (chosen, random) = (mean(&drawn, 0), mean(&drawn, 1));
+        for &n in counts {
+            resampled.entry(n).or_default().push(reached(&chosen, random[n]));
+        }
+    }
+    let ratios = resampled
+        .into_iter()
+        .map(|(n, mut found)| {
+            found.sort_by(f64::total_cmp);
+            let at = |share: f64| found[(share * (found.len() - 1) as f64).round() as usize];
+            let interval = (at(0.025), at(0.975));
+            Ratio { random: n, auc_mean: random[n], chosen: reached(&chosen, random[n]), interval }
+        })
+        .collect();
+    let mut curves = Vec::new();
+    for (place, method) in [Method::Pref, Method::Random].into_iter().enumerate() {
+        for n in 0..=most {
+            let aucs: Vec<f64> = cohort.iter().map(|person| person[place][n]).collect();
+            if let Some(auc) = mean_and_standard_error(&aucs) {
+                curves.push((method, n, auc.mean, auc.standard_error));
+            }
+        }
+    }
+    Ok(Active { users: cohort.len(), curves, ratios })
+}
+
+/// Where a curve first reaches a height, between its points by the line; its end where it never does.
+fn reached(curve: &[f64], height: f64) -> f64 {
+    match curve.iter().position(|&auc| auc >= height) {
+        None => (curve.len() - 1) as f64,
+        Some(0) => 0.0,
+        Some(at) => {
+            let (before, after) = (curve[at - 1], curve[at]);
+            (at - 1) as f64 + (height - before) / (after - before)
+        }
+    }
+}
+
+impl Pictured for Active {
+    fn chart(&self) -> Chart {
+        let curve = |method: Method, name: &str| Curve {
+            name: name.to_owned(),
+            points: (self.curves.iter())
+                .filter(|(of, ..)| *of == method)
+                .map(|&(_, n, mean, se)| (n as f64, mean, se))
+                .collect(),
+        };
+        Chart {
+            title: "Chosen and random questions".into(),
+            horizontal: "answers".into(),
+            vertical: "AUC-ROC, held-out comparisons".into(),
+            curves: vec![curve(Method::Pref, "information gain"), curve(Method::Random, "random")],
+        }
+    }
+}
+
+impl fmt::Display for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} people who can be asked them all", self.users)?;
+        writeln!(f, "{:>10}{:>12}{:>12}{:>20}{:>10}", "random", "AUC", "chosen", "95 % interval", "ratio")?;
+        for Ratio { random, auc_mean, chosen, interval } in &self.ratios {
+            let interval = format!("{:.1} – {:.1}", interval.0, interval.1);
+            let ratio = chosen / (*random).max(1) as f64;
+            let auc = cell(*auc_mean, None, false);
+            writeln!(f, "{random:>10}{auc:>12}{chosen:>12.1}{interval:>20}{ratio:>10.2}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_height_is_reached_between_points_and_at_the_end_at_most() {
+        let curve = [0.5, 0.6, 0.8];
+        assert_eq!(reached(&curve, 0.4), 0.0);
+        assert!((reached(&curve, 0.7) - 1.5).abs() < 1e-12);
+        assert_eq!(reached(&curve, 0.9), 2.0);
+    }
+}

@@ -7,6 +7,7 @@ pub mod attributes;
 mod contestants;
 mod corpus;
 mod error;
+pub mod known_phi;
 mod method;
 mod models;
 mod plot;

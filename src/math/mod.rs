@@ -18,8 +18,6 @@ mod error;
 pub mod factorization;
 mod forgetting;
 pub mod guidance;
-#[cfg(test)]
-mod known_phi;
 pub mod logistic;
 pub mod metrics;
 mod posterior;

@@ -1,11 +1,15 @@
 use nalgebra::{DMatrix, DVector};
 
+use super::split::split_rows;
 use super::watch::Watch;
-use super::{Dataset, Row, SplitConfig, TrainError};
+use super::{Dataset, Quadrant, Row, SplitConfig, TrainError};
 use crate::math::factorization::{
-    self, Comparisons, Config, Factorization, Hyperparameters, Observation, Trial,
+    self, Comparisons, Config, Factorization, Hyperparameters, Newcomers, Observation, Trial,
 };
 use crate::math::{Evidence, Posterior, Prior};
+
+/// How often a fifth of the users are left out to calibrate the prior.
+const FOLDS: u64 = 2;
 
 /// A dataset with the embeddings of its texts.
 pub(super) struct Corpus<'a> {
@@ -46,10 +50,9 @@ impl Corpus<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Chosen, TrainError> {
         let prompts = SplitConfig { users: 0.0, seed: config.seed, ..SplitConfig::default() };
-        let split = super::split::split_rows(self.data, rows, &prompts);
-        let (train, held_out) = (split.rows(super::Quadrant::Train), split.rows(super::Quadrant::Validation));
-        let any_decided = |rows: &[usize]| rows.iter().any(|&row| self.data.rows()[row].is_decided());
-        if !any_decided(train) || !any_decided(held_out) {
+        let split = split_rows(self.data, rows, &prompts);
+        let (train, held_out) = (split.rows(Quadrant::Train), split.rows(Quadrant::Validation));
+        if !self.any_decided(train) || !self.any_decided(held_out) {
             return Err(TrainError::TooFew {
                 judgments: self.data.rows().len(),
                 users: self.data.users().len(),
@@ -60,11 +63,35 @@ impl Corpus<'_> {
         let problem = factorization::Problem::new(&self.comparisons(&train))?;
         let tuned = problem.tune(&held_out, config, watch)?;
         let classic = problem.tune_classic(&held_out, watch)?;
-        Ok(Chosen {
-            hyperparameters: tuned.factorization.hyperparameters,
-            ridge: classic.ridge,
-            trials: tuned.trials,
-        })
+        let hyperparameters = self.calibrate(rows, &tuned.factorization.hyperparameters, config, watch)?;
+        Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials })
+    }
+
+    /// The hyperparameters with the prior scaled to what people are like who were not fitted to: several times a fifth
+    /// of the users and of the prompts are left out, and those users' judgments of all prompts tell.
+    fn calibrate(
+        &self,
+        rows: &[usize],
+        hyperparameters: &Hyperparameters,
+        config: &Config,
+        watch: &mut Watch<'_>,
+    ) -> Result<Hyperparameters, TrainError> {
+        let mut folds = Vec::with_capacity(FOLDS as usize);
+        for fold in 0..FOLDS {
+            let leave_out = SplitConfig { seed: config.seed.wrapping_add(fold), ..SplitConfig::default() };
+            let split = split_rows(self.data, rows, &leave_out);
+            let newcomers = [split.rows(Quadrant::Calibration), split.rows(Quadrant::Test)].concat();
+            let train = split.rows(Quadrant::Train);
+            if !self.any_decided(train) || !self.any_decided(&newcomers) {
+                continue;
+            }
+            let (train, newcomers) = (self.observations(train), self.observations(&newcomers));
+            let problem = factorization::Problem::new(&self.comparisons(&train))?;
+            let fitted = problem.fit(hyperparameters, config, watch)?;
+            folds.push(Newcomers::new(&fitted, &self.embeddings, &newcomers));
+        }
+        let scales = factorization::calibrate(&folds)?;
+        Ok(Hyperparameters { mean_scale: scales.mean, spread_scale: scales.spread, ..*hyperparameters })
     }
 
     /// Fits the base functions (Algorithm 1) and the shared reward on some rows.
@@ -82,6 +109,10 @@ impl Corpus<'_> {
         let features = factorization.features(&self.embeddings);
         let rewards = &self.embeddings * &classic;
         Ok(Fitted { factorization, classic, features, rewards })
+    }
+
+    fn any_decided(&self, rows: &[usize]) -> bool {
+        rows.iter().any(|&row| self.data.rows()[row].is_decided())
     }
 
     fn comparisons<'b>(&'b self, observations: &'b [Observation]) -> Comparisons<'b> {

@@ -21,6 +21,6 @@ pub use embed::embeddings;
 pub use error::TrainError;
 pub use measure::{QuadrantScore, Quadrants};
 pub use observer::{Observer, Stage};
-pub use pipeline::{ChosenReport, TrainConfig, TrainReport, Trained, TrialReport, train};
+pub use pipeline::{ChosenReport, SolverEnd, TrainConfig, TrainReport, Trained, TrialReport, train};
 pub use read::{Limits, read_candidates, read_dataset};
 pub use split::{Quadrant, Split, SplitConfig, split, split_rows};

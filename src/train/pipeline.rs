@@ -10,6 +10,7 @@ use super::watch::Watch;
 use super::{Dataset, Observer, Stage, TrainError, embed, labels};
 use crate::domain::ModelVersion;
 use crate::math::factorization::{Config, Hyperparameters, Start, Trial};
+use crate::math::{SolverReport, Termination};
 use crate::model::{Artifact, Backbone, Manifest, PriorRecord, TrainingUsers};
 
 /// What a training may be told.
@@ -71,6 +72,8 @@ pub struct TrainReport {
     pub hyperparameters: ChosenReport,
     /// What was tried for it, in the order made.
     pub trials: Vec<TrialReport>,
+    /// How the fit of the model that is kept ended.
+    pub solver: SolverEnd,
     /// AUC where people or pairs were held out; measured by a model that was fitted without them.
     pub quadrants: Quadrants,
 }
@@ -84,6 +87,8 @@ pub struct ChosenReport {
     pub gamma: f64,
     /// α, on ‖W‖²_F.
     pub alpha: f64,
+    /// κ, how strongly what people share is penalised beside what they differ on.
+    pub kappa: f64,
     /// Soft-impute threshold, as a share of the largest singular value.
     pub threshold: f64,
     /// Weight of a tie's likelihood term.
@@ -92,6 +97,19 @@ pub struct ChosenReport {
     pub mean_scale: f64,
     /// The prior's covariance, as a multiple of that of the training users.
     pub spread_scale: f64,
+}
+
+/// How a solver ended, as it is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SolverEnd {
+    /// `converged`, `stalled` or `iteration limit`.
+    pub ended: &'static str,
+    /// Rounds made; none raised the objective.
+    pub iterations: usize,
+    /// Largest absolute entry of the gradient by the head in the last round, nats.
+    pub gradient_norm: f64,
+    /// The objective at the end, nats.
+    pub objective: f64,
 }
 
 /// One trial and what came of it.
@@ -176,6 +194,7 @@ fn report(
         base_functions: fitted.factorization.head.nrows(),
         start: start_name(fitted.factorization.start),
         hyperparameters: (&chosen.hyperparameters).into(),
+        solver: fitted.factorization.report.into(),
         trials: chosen.trials.iter().map(TrialReport::from).collect(),
         quadrants,
     }
@@ -285,11 +304,25 @@ impl From<&Hyperparameters> for ChosenReport {
             base_functions: chosen.base_functions,
             gamma: chosen.gamma,
             alpha: chosen.alpha,
+            kappa: chosen.kappa,
             threshold: chosen.threshold,
             tie_weight: chosen.tie_weight,
             mean_scale: chosen.mean_scale,
             spread_scale: chosen.spread_scale,
         }
+    }
+}
+
+impl From<SolverReport> for SolverEnd {
+    fn from(report: SolverReport) -> Self {
+        let ended = match report.termination {
+            Termination::Converged => "converged",
+            Termination::Stalled => "stalled",
+            Termination::IterationLimit => "iteration limit",
+            Termination::NotRun => "not run",
+        };
+        let SolverReport { iterations, gradient_norm, objective, .. } = report;
+        Self { ended, iterations, gradient_norm, objective }
     }
 }
 

@@ -1,4 +1,6 @@
-"""A small part of the known-φ study's dump: four people with their first ten answers, MAP estimate, Hessian and AUC."""
+"""A small part of the known-φ study's dump: four people with their first ten answers, MAP estimate, Hessian and AUC;
+and all training people."""
+import gzip
 import json
 import sys
 
@@ -26,3 +28,9 @@ for person in dump["people"][:4]:
         "auc": auc(test @ np.array(person["map_after_first_10"]), outcomes),
     })
 json.dump({"mean": dump["mu"], "covariance": dump["sigma"], "people": people}, open("known_phi.json", "w"))
+
+# The training people, δ in millionths, from which μ and Σ come.
+train = [{"delta": np.rint(np.array(person["delta"]) * 1e6).astype(int).tolist(),
+          "answers": [int(answer) for answer in person["answers"]]} for person in dump["train"]]
+with gzip.GzipFile("known_phi_train.json.gz", "wb", mtime=0) as packed:
+    packed.write(json.dumps(train, separators=(",", ":")).encode())

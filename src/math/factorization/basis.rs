@@ -6,10 +6,14 @@ const PIECE: usize = 64;
 
 /// Embeddings in the coordinates in which learning W is nearly diagonal.
 ///
-/// Let S = E[(h₁ − h₂)(h₁ − h₂)ᵀ] over distinct pairs, D = √diag S, and D⁻¹SD⁻¹ = U diag(s) Uᵀ. Then z = UᵀD⁻¹h has
-/// second moment diag(s) over the pairs, and a head W̃ (J × r) on z is the head W = W̃UᵀD⁻¹ on h. Coordinates in which
-/// no pair differs are left out: nothing can be learned of them, and W is zero there. Both penalties of the objective
-/// become diagonal, Σ_k (γ s_k + α) ‖w̃_k‖²; features of any scale are treated alike.
+/// Let S = E[(h₁ − h₂)(h₁ − h₂)ᵀ] over distinct pairs, D² = m √diag S with m the mean of √diag S, and
+/// D⁻¹SD⁻¹ = U diag(s) Uᵀ. Then z = UᵀD⁻¹h has second moment diag(s) over the pairs, and a head W̃ (J × r) on z is the
+/// head W = W̃UᵀD⁻¹ on h. Coordinates in which no pair differs are left out: nothing can be learned of them, and W is
+/// zero there. Both penalties of the objective become diagonal, Σ_k (γ s_k + α) ‖w̃_k‖².
+///
+/// D is half way between two extremes. A plain ridge on W (D² = m² I) trusts a feature by its variance, and one that
+/// happens to be measured in thousands drowns the rest; standardised features (D² = diag S) count alike, rare n-grams
+/// as much as length. Embeddings of any overall scale give the same fit.
 #[derive(Debug)]
 pub(super) struct Basis {
     /// z of every text (r × texts).
@@ -29,7 +33,9 @@ impl Basis {
         let mut moment = second_moment(embeddings, pairs);
         let deviation: Vec<f64> = (0..d).map(|k| moment[(k, k)].sqrt()).collect();
         let floor = 1e-12 * deviation.iter().fold(0.0_f64, |m, &x| m.max(x));
-        let scale: Vec<f64> = deviation.iter().map(|&x| if x > floor { 1.0 / x } else { 0.0 }).collect();
+        let mean = deviation.iter().sum::<f64>() / d as f64;
+        let scale: Vec<f64> =
+            deviation.iter().map(|&x| if x > floor { 1.0 / (x * mean).sqrt() } else { 0.0 }).collect();
         for j in 0..d {
             for i in 0..d {
                 moment[(i, j)] *= scale[i] * scale[j];

@@ -1,61 +1,103 @@
-//! How much of the population's spread holds for judgments that W was not fitted to.
+//! How much of the population's spread holds for people whom W was not fitted to.
+
+use std::collections::BTreeMap;
 
 use nalgebra::DMatrix;
 
 use super::population::{Rows, fit_all};
+use super::{Factorization, Observation};
 use crate::math::{MathError, Prior};
 
-/// (b, c), each at most 1: N(bμ, cΣ) is the population as new judgments see it.
+/// (b, c), each at most 1: N(bμ, cΣ) is the population that new people are found to come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Scales {
-    pub(super) mean: f64,
-    pub(super) spread: f64,
+pub struct Scales {
+    /// b
+    pub mean: f64,
+    /// c
+    pub spread: f64,
+}
+
+/// New people as a factorization that was fitted without them sees them.
+#[derive(Debug, Clone)]
+pub struct Newcomers {
+    people: Vec<Rows>,
+    prior: Prior,
 }
 
 const STRIDE: f64 = 0.85;
-const STRIDES: usize = 60;
+const STRIDES: usize = 80;
 /// A stride must gain this many nats; less is chance.
-const LEAST_GAIN: f64 = 0.05;
+const LEAST_GAIN: f64 = 0.5;
+/// Judgments of a person that count. Later ones hardly depend on the prior, and those that λᵀφ cannot explain would
+/// speak against its spread.
+const MOST_JUDGMENTS: usize = 40;
 
-/// b and c by climbing the approximate marginal likelihood of held-out judgments from 1; what was fitted can only have
-/// been overstated.
+impl Newcomers {
+    /// People by their decided judgments, at most forty of each, spread over all of theirs; texts by their embeddings
+    /// (texts × d).
+    pub fn new(factorization: &Factorization, embeddings: &DMatrix<f64>, judgments: &[Observation]) -> Self {
+        let mut by_user: BTreeMap<usize, Vec<&Observation>> = BTreeMap::new();
+        for judgment in judgments.iter().filter(|o| o.preference != 0.5 && o.weight > 0.0) {
+            by_user.entry(judgment.user).or_default().push(judgment);
+        }
+        let features = factorization.features(embeddings);
+        let rows = |judgments: Vec<&Observation>| {
+            let mut rows = Rows::default();
+            let kept = judgments.len().min(MOST_JUDGMENTS);
+            for at in 0..kept {
+                let o = judgments[at * judgments.len() / kept];
+                rows.deltas.extend((features.row(o.first) - features.row(o.second)).iter());
+                rows.outcomes.push((o.preference, o.weight));
+            }
+            rows
+        };
+        Self { people: by_user.into_values().map(rows).collect(), prior: factorization.prior.clone() }
+    }
+
+    /// Σ_i \[f_i(λ̂_i) + ½ log|H_i| + ½ log|cΣ|\], Laplace's approximation.
+    fn negative_log_evidence(&self, scales: Scales) -> Result<f64, MathError> {
+        let prior = Prior::new(self.prior.mean() * scales.mean, self.prior.covariance() * scales.spread)?;
+        let starts = DMatrix::from_fn(prior.dimension(), self.people.len(), |j, _| prior.mean()[j]);
+        let spread: f64 = prior.covariance().symmetric_eigenvalues().map(f64::ln).sum();
+        let fitted = fit_all(&self.people, &prior, &starts);
+        Ok(fitted.iter().map(|p| p.report().objective + 0.5 * (p.log_determinant() + spread)).sum())
+    }
+}
+
+/// b and c by climbing the approximate marginal likelihood of new people's judgments from 1, over several folds, each
+/// with a factorization of its own. What was fitted can only have been overstated.
 ///
-/// W is fitted to the same users whose spread Σ measures, so that Σ credits φ with what it only fitted, and too much
-/// with few judgments: new people would be asked about, and judged by, differences that are not there. On other prompts
-/// φ predicts less, and the likelihood of those answers under N(bμ, cΣ) says by how much.
-pub(super) fn calibrate(held_out: &[Rows], prior: &Prior) -> Result<Scales, MathError> {
+/// W is fitted to the same people whose spread Σ measures, so that Σ credits φ with what it only fitted, and too much
+/// with few judgments: new people would be asked about, and judged by, differences that are not there. Serving meets
+/// nobody but new people, and the likelihood of such people's answers under N(bμ, cΣ) says by how much to hold back.
+///
+/// # Errors
+/// A prior that scaling takes out of the range of floating point.
+pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
+    let evidence = |scales| -> Result<f64, MathError> {
+        folds.iter().map(|fold| fold.negative_log_evidence(scales)).sum()
+    };
     let mut best = Scales { mean: 1.0, spread: 1.0 };
-    let mut evidence = negative_log_evidence(held_out, &scaled(prior, best)?);
-    let mut strides = 0;
-    let mut improved = true;
+    let mut least = evidence(best)?;
+    let (mut strides, mut improved) = (0, true);
     while improved && strides < STRIDES {
         improved = false;
         for factor in [STRIDE, 1.0 / STRIDE] {
-            let mean = Scales { mean: (best.mean * factor).min(1.0), ..best };
-            let spread = Scales { spread: (best.spread * factor).min(1.0), ..best };
-            for next in [mean, spread] {
+            for next in
+                [Scales { mean: best.mean * factor, ..best }, Scales { spread: best.spread * factor, ..best }]
+            {
+                if next.mean > 1.0 || next.spread > 1.0 {
+                    continue;
+                }
                 strides += 1;
-                let value = negative_log_evidence(held_out, &scaled(prior, next)?);
-                if value < evidence - LEAST_GAIN {
-                    (best, evidence, improved) = (next, value, true);
+                let value = evidence(next)?;
+                if value < least - LEAST_GAIN {
+                    (best, least, improved) = (next, value, true);
                 }
             }
         }
     }
     Ok(best)
-}
-
-/// N(bμ, cΣ)
-pub(super) fn scaled(prior: &Prior, scales: Scales) -> Result<Prior, MathError> {
-    Prior::new(prior.mean() * scales.mean, prior.covariance() * scales.spread)
-}
-
-/// Σ_i \[f_i(λ̂_i) + ½ log|H_i| + ½ log|Σ|\], Laplace's approximation.
-fn negative_log_evidence(users: &[Rows], prior: &Prior) -> f64 {
-    let starts = DMatrix::from_columns(&vec![prior.mean().clone(); users.len()]);
-    let spread: f64 = prior.covariance().symmetric_eigenvalues().map(f64::ln).sum();
-    let users = fit_all(users, prior, &starts);
-    users.iter().map(|p| p.report().objective + 0.5 * (p.log_determinant() + spread)).sum()
 }
 
 #[cfg(test)]
@@ -67,14 +109,14 @@ mod tests {
     use super::*;
     use crate::math::logistic::sigmoid;
 
-    #[test]
-    fn a_spread_four_times_too_large_is_taken_back() {
+    /// 400 people with λ of mean (1, 0) and variance 1, twelve judgments each.
+    fn people() -> Vec<Rows> {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let mut uniform = || 2.0 * rng.random::<f64>() - 1.0;
-        let mut users = Vec::new();
+        let mut people = Vec::new();
         for _ in 0..400 {
-            // Variance 1/3 · 3 = 1.
-            let lambda = DVector::from_fn(2, |_, _| 3.0_f64.sqrt() * uniform());
+            let lambda =
+                DVector::from_fn(2, |j, _| if j == 0 { 1.0 } else { 0.0 } + 3.0_f64.sqrt() * uniform());
             let mut rows = Rows::default();
             for _ in 0..12 {
                 let delta = DVector::from_fn(2, |_, _| 3.0 * uniform());
@@ -82,10 +124,28 @@ mod tests {
                 rows.deltas.extend(delta.iter());
                 rows.outcomes.push((if liked { 1.0 } else { 0.0 }, 1.0));
             }
-            users.push(rows);
+            people.push(rows);
         }
-        let prior = Prior::isotropic(2, 4.0).expect("valid");
-        let Scales { spread, .. } = calibrate(&users, &prior).expect("valid");
-        assert!((0.17..0.37).contains(&spread), "{spread}");
+        people
+    }
+
+    #[test]
+    fn a_population_stated_too_wide_is_set_right_and_a_true_one_is_left() {
+        let people = people();
+        for (mean, variance) in [(2.0, 3.0), (1.0, 1.0)] {
+            let prior = Prior::new(DVector::from_vec(vec![mean, 0.0]), DMatrix::identity(2, 2) * variance)
+                .expect("valid");
+            // Two folds of half the people each are as good as one of all.
+            let folds = [&people[..200], &people[200..]]
+                .map(|people| Newcomers { people: people.to_vec(), prior: prior.clone() });
+            let Scales { mean: b, spread: c } = calibrate(&folds).expect("valid");
+            assert!((0.8..1.2).contains(&(b * mean)), "{b} of {mean}");
+            assert!((0.7..1.4).contains(&(c * variance)), "{c} of {variance}");
+        }
+    }
+
+    #[test]
+    fn without_newcomers_nothing_is_scaled() {
+        assert_eq!(calibrate(&[]), Ok(Scales { mean: 1.0, spread: 1.0 }));
     }
 }

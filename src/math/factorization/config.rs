@@ -27,7 +27,7 @@ pub struct Hyperparameters {
     pub threshold: f64,
     /// Weight of a tie, in [0, 1]; observations are given with their own weight and ties multiplied by this.
     pub tie_weight: f64,
-    /// b > 0: the prior's mean is b times that of the training users, as held-out judgments see it.
+    /// b > 0: the prior's mean is b times that of the training users, as [`calibrate`](super::calibrate) finds it.
     pub mean_scale: f64,
     /// c > 0: the prior's covariance is c times that of the training users.
     pub spread_scale: f64,

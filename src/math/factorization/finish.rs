@@ -2,7 +2,6 @@
 
 use nalgebra::DMatrix;
 
-use super::calibrate::{Scales, calibrate, scaled};
 use super::canonical::{Canonical, negative_signs};
 use super::maximize::Likelihood;
 use super::population::{EmOptions, expectation_maximization, fit_all};
@@ -13,15 +12,13 @@ use crate::math::{MathError, Prior, SolverReport};
 const EM: EmOptions = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
 
 impl Problem {
-    /// The factorization kept: N(μ, Σ) by EM for the head found, scaled as `held_out` judgments say (or, without, as
-    /// the hyperparameters do), in the canonical basis.
+    /// The factorization kept: N(μ, Σ) by EM for the head found, scaled to N(bμ, cΣ), in the canonical basis.
     pub(super) fn finish(
         &self,
         likelihood: &Likelihood<'_>,
         started: Started,
         report: SolverReport,
         hyperparameters: &Hyperparameters,
-        held_out: Option<&Likelihood<'_>>,
     ) -> Result<Factorization, MathError> {
         let Started { state, spectrum, start } = started;
         let j = state.head.nrows();
@@ -34,11 +31,8 @@ impl Problem {
         let head = &whitened.features * &state.head;
         let rows = likelihood.rows(&head);
         let (population, posteriors) = expectation_maximization(&rows, whitened.prior(&population)?, &EM)?;
-        let scales = match held_out {
-            Some(held_out) => calibrate(&held_out.rows(&head), &population)?,
-            None => Scales { mean: hyperparameters.mean_scale, spread: hyperparameters.spread_scale },
-        };
-        let prior = scaled(&population, scales)?;
+        let Hyperparameters { mean_scale: b, spread_scale: c, .. } = *hyperparameters;
+        let prior = Prior::new(population.mean() * b, population.covariance() * c)?;
 
         let k = head.nrows();
         let mut canonical = Canonical::new(&DMatrix::identity(k, k), prior.covariance())?;
@@ -60,11 +54,7 @@ impl Problem {
             spectrum,
             start,
             report,
-            hyperparameters: Hyperparameters {
-                mean_scale: scales.mean,
-                spread_scale: scales.spread,
-                ..*hyperparameters
-            },
+            hyperparameters: *hyperparameters,
         })
     }
 }

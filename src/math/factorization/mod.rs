@@ -7,7 +7,7 @@
 //! 2. `basis`: coordinates in which both penalties on W are diagonal.
 //! 3. `soft_impute`, `start`: where W begins (Algorithm 1, lines 1 and 2).
 //! 4. `maximize`: the regularised likelihood (Eq. 5), users by Newton, `head` by Newton with conjugate gradients.
-//! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for judgments not yet seen.
+//! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for people not yet seen.
 //! 6. `canonical`, `finish`: the basis that is kept, since Λ and W are only defined up to an invertible matrix.
 //! 7. `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
 //!
@@ -15,7 +15,7 @@
 //!
 //! Eq. 5 is a likelihood of Λ and W with an L2 on λ alone, which has no minimum: λ → cλ, W → W/c keeps the likelihood
 //! and shrinks the penalty. Here λ_i ~ N(μ, I), the penalties
-//! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = Σ + κμμᵀ, S the second moment of h₁ − h₂ and D² its diagonal are
+//! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = Σ + κμμᵀ, S the second moment of h₁ − h₂ and D² ∝ √diag S are
 //! on the second moment of users' logits and weights (what they share κ times as much), and λ is integrated out by Laplace's approximation rather than
 //! maximised: with few judgments a user, a point estimate of λ takes noise for taste, and W would follow it.
 
@@ -43,6 +43,7 @@ use head::ByPair;
 use maximize::{Likelihood, Limits};
 use start::Started;
 
+pub use calibrate::{Newcomers, Scales, calibrate};
 pub use comparisons::{Comparisons, Observation};
 pub use config::{Config, Hyperparameters};
 pub use observer::{Observer, Progress, Stage};
@@ -175,7 +176,7 @@ impl Problem {
         let likelihood = self.likelihood(hyperparameters.tie_weight);
         let mut started = self.start(&likelihood, hyperparameters, config);
         let report = likelihood.maximize(&mut started.state, hyperparameters, FINAL, observer)?;
-        self.finish(&likelihood, started, report, hyperparameters, None)
+        self.finish(&likelihood, started, report, hyperparameters)
     }
 
     /// The classic single reward, its ridge strength chosen on the same validation judgments.

@@ -151,6 +151,39 @@ mod tests {
         }
     }
 
+    /// `tests/reference/known_phi.py`: μ and Σ of the known-φ study's seed 0, from 64 people's 80 answers.
+    #[test]
+    fn empirical_bayes_meets_the_known_phi_study() {
+        let packed: &[u8] =
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/known_phi_train.json.gz"));
+        let train: Vec<Value> = serde_json::from_reader(flate2::read::GzDecoder::new(packed)).expect("JSON");
+        let answers = |person: &Value| -> Vec<Evidence> {
+            let deltas = person["delta"].as_array().expect("answers").iter();
+            deltas
+                .zip(numbers(&person["answers"]))
+                .map(|(millionths, preference)| Evidence {
+                    delta: DVector::from_vec(numbers(millionths)) / 1e6,
+                    preference,
+                    weight: 1.0,
+                })
+                .collect()
+        };
+        let evidence: Vec<Vec<Evidence>> = train.iter().map(answers).collect();
+        let options = EmOptions { rounds: 30, tolerance: 0.0, pseudo_users: 0.0 };
+        let prior = empirical_bayes(&evidence, 8, &options).expect("valid");
+        let study: Value = serde_json::from_str(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/reference/known_phi.json"
+        )))
+        .expect("JSON");
+        assert!((prior.mean() - DVector::from_vec(numbers(&study["mean"]))).amax() < 1e-6);
+        for (i, row) in study["covariance"].as_array().expect("rows").iter().enumerate() {
+            for (j, expected) in numbers(row).into_iter().enumerate() {
+                assert!((prior.covariance()[(i, j)] - expected).abs() < 1e-6, "({i}, {j})");
+            }
+        }
+    }
+
     #[test]
     fn pseudo_users_even_out_the_spread_and_keep_its_size() {
         let people: Vec<Vec<Evidence>> = (0..4)

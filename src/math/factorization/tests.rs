@@ -184,14 +184,26 @@ fn the_number_of_threads_does_not_matter() {
 }
 
 #[test]
-fn embeddings_of_any_scale_are_treated_alike() {
+fn neither_the_scale_nor_the_origin_of_embeddings_matters() {
     let sample = sample(60, 6);
-    let scaled = DMatrix::from_fn(TEXTS, DIMENSION, |t, k| {
-        sample.embeddings[(t, k)] * 10.0_f64.powi(2 * k as i32 - 6) + 5.0
-    });
+    let scaled = sample.embeddings.map(|h| 1e3 * h + 5.0);
     let here = rewards(&fit(&sample.embeddings, &sample.train, 3), &sample.embeddings);
     let there = rewards(&fit(&scaled, &sample.train, 3), &scaled);
     assert!((here - there).amax() < 1e-5);
+}
+
+#[test]
+fn features_of_very_different_scales_are_all_learned_from() {
+    let sample = sample(60, 6);
+    // From 1 to 100; what people differ on is the smallest.
+    let uneven =
+        DMatrix::from_fn(TEXTS, DIMENSION, |t, k| sample.embeddings[(t, k)] * 10.0_f64.powf(k as f64 / 2.5));
+    let even = rewards(&fit(&sample.embeddings, &sample.train, 3), &sample.embeddings);
+    let uneven = rewards(&fit(&uneven, &sample.train, 3), &uneven);
+    let personal = |rewards: &DMatrix<f64>| {
+        held_out_auc(&sample, |o| rewards[(o.user, o.first)] - rewards[(o.user, o.second)])
+    };
+    assert!(personal(&uneven) > personal(&even) - 0.05, "{} {}", personal(&uneven), personal(&even));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use nalgebra::DMatrix;
 
 use super::cells::Cells;
-use super::maximize::{Likelihood, Limits};
+use super::maximize::Limits;
 use super::observer::{Observer, Progress, Stage};
 use super::{Classic, Config, Hyperparameters, Observation, Problem, Started, Trial, Tuned, classic};
 use crate::math::MathError;
@@ -36,16 +36,6 @@ impl HeldOut {
             return Err(MathError::Empty { what: "the list of decided validation judgments" });
         }
         Cells::new(&decided, problem.basis.texts(), problem.cells.users()).map(Self)
-    }
-
-    fn likelihood<'a>(&'a self, problem: &'a Problem) -> Likelihood<'a> {
-        let Self(cells) = self;
-        Likelihood {
-            pairs: &cells.pairs,
-            user_starts: &cells.user_starts,
-            outcomes: cells.outcomes(0.0),
-            ..problem.likelihood(0.0)
-        }
     }
 
     /// Mean log-likelihood in nats under features (J × texts) and coefficients (J × users).
@@ -94,8 +84,7 @@ pub(super) fn tune(
     let likelihood = problem.likelihood(at.tie_weight);
     let limits = Limits { expansions: 0, ..super::FINAL };
     let report = likelihood.maximize(&mut started.state, &at, limits, observer)?;
-    let held_out = held_out.likelihood(problem);
-    let factorization = problem.finish(&likelihood, started, report, &at, Some(&held_out))?;
+    let factorization = problem.finish(&likelihood, started, report, &at)?;
     Ok(Tuned { factorization, trials })
 }
 

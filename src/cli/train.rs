@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use crate::cli::describe::base_function_table;
+use crate::math::questions::MAX_BASE_FUNCTIONS;
 use crate::model::{ArtifactLocation, open_backbone};
 use crate::train::{Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, read_dataset, train};
 
@@ -40,16 +41,13 @@ pub(super) struct Args {
 #[derive(Debug, Clone, Copy)]
 struct BaseFunctions(Option<usize>);
 
-/// Most base functions that may be asked for.
-const MOST_BASE_FUNCTIONS: usize = 64;
-
 fn base_functions(text: &str) -> Result<BaseFunctions, String> {
     if text == "auto" {
         return Ok(BaseFunctions(None));
     }
     match text.parse() {
-        Ok(j) if (1..=MOST_BASE_FUNCTIONS).contains(&j) => Ok(BaseFunctions(Some(j))),
-        _ => Err(format!("allowed: auto, or a whole number from 1 to {MOST_BASE_FUNCTIONS}")),
+        Ok(j) if (1..=MAX_BASE_FUNCTIONS).contains(&j) => Ok(BaseFunctions(Some(j))),
+        _ => Err(format!("allowed: auto, or a whole number from 1 to {MAX_BASE_FUNCTIONS}")),
     }
 }
 

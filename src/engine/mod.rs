@@ -67,6 +67,7 @@ pub use training_job::TrainingJob;
 // What the verbs' requests, replies and errors are made of: whoever calls them needs no other room.
 pub use crate::generate::Finish;
 pub use crate::math::Acquisition;
+pub use crate::math::questions::MAX_BASE_FUNCTIONS;
 pub use crate::model::{Example, ModelError};
 pub use crate::store::{JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow};
 

@@ -16,6 +16,8 @@ use super::error::{MathError, finite};
 use super::logistic::sigmoid_derivative;
 use super::{Acquisition, Posterior, information_gain};
 
+/// The largest J that questions are chosen for.
+pub const MAX_BASE_FUNCTIONS: usize = 64;
 /// Below this many bits no question is worth a person's time.
 pub const CONVERGED_BITS: f64 = 0.02;
 
@@ -174,7 +176,7 @@ impl Pool {
 /// log-determinant design. Pairs of prompts that were not asked yet come first.
 ///
 /// # Errors
-/// Pool or open questions of another J than the posterior's.
+/// Pool or open questions of another J than the posterior's, J above [`MAX_BASE_FUNCTIONS`].
 pub fn choose(
     pool: &Pool,
     posterior: &Posterior,
@@ -188,6 +190,9 @@ pub fn choose(
             expected: n,
             given: pool.dimension,
         });
+    }
+    if n > MAX_BASE_FUNCTIONS {
+        return Err(MathError::OutOfRange { what: "J".to_owned(), value: n as f64, allowed: "1 to 64" });
     }
     let mut expected = posterior.clone();
     for (q, delta) in request.open.iter().enumerate() {

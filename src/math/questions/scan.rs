@@ -8,8 +8,6 @@ use crate::math::{Acquisition, Posterior, information_gain};
 
 /// Prompts that a thread scans before it looks at another's.
 const CHUNK: usize = 512;
-/// φ̃ is kept in lanes of this many, zeros at the end: whatever J is, a distance is a few whole vector instructions.
-const LANES: usize = 8;
 
 /// Two responses to a prompt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,19 +43,32 @@ struct Leader {
 }
 
 impl Scan {
-    /// Scans all pairs that are not taken.
+    /// Scans all pairs that are not taken. J is at most [`MAX_BASE_FUNCTIONS`](super::MAX_BASE_FUNCTIONS).
     pub(super) fn run(pool: &Pool, posterior: &Posterior, acquisition: Acquisition, taken: &Seen) -> Self {
-        let metric = Metric::of(posterior);
+        // φ̃ is padded with zeros to whole vector registers, so that a distance is a few instructions without a branch.
+        match posterior.dimension() {
+            0..=8 => Self::padded::<8>(pool, posterior, acquisition, taken),
+            9..=16 => Self::padded::<16>(pool, posterior, acquisition, taken),
+            17..=32 => Self::padded::<32>(pool, posterior, acquisition, taken),
+            _ => Self::padded::<64>(pool, posterior, acquisition, taken),
+        }
+    }
+
+    fn padded<const N: usize>(
+        pool: &Pool,
+        posterior: &Posterior,
+        acquisition: Acquisition,
+        taken: &Seen,
+    ) -> Self {
+        let metric = Metric::<N>::of(posterior);
         let chunks: Vec<Self> = (0..pool.prompts().div_ceil(CHUNK))
             .into_par_iter()
             .map(|chunk| {
                 let mut scan = Self::default();
-                let (mut whitened, mut rewards) = (Vec::new(), Vec::new());
+                let mut responses = Responses::default();
                 for prompt in chunk * CHUNK..((chunk + 1) * CHUNK).min(pool.prompts()) {
-                    metric.apply(pool.features(prompt), &mut whitened, &mut rewards);
-                    let responses =
-                        Responses { prompt, whitened: &whitened, rewards: &rewards, lanes: metric.lanes };
-                    scan.visit(pool, &responses, acquisition, taken);
+                    metric.apply(pool.features(prompt), &mut responses);
+                    scan.visit(pool, prompt, &responses, acquisition, taken);
                 }
                 scan
             })
@@ -82,28 +93,39 @@ impl Scan {
     }
 
     /// All pairs of a prompt that are not taken.
-    fn visit(&mut self, pool: &Pool, responses: &Responses<'_>, acquisition: Acquisition, taken: &Seen) {
-        let asked = taken.prompts.contains(&responses.prompt);
+    fn visit<const N: usize>(
+        &mut self,
+        pool: &Pool,
+        prompt: usize,
+        responses: &Responses<N>,
+        acquisition: Acquisition,
+        taken: &Seen,
+    ) {
+        let asked = taken.prompts.contains(&prompt);
         let mut bar = self.bar(asked);
         let mut look = |first: usize, second: usize, v: f64| {
-            if v > bar && !(asked && taken.contains(responses.prompt, first, second)) {
-                let pair = Pair { prompt: responses.prompt, first, second };
+            if !(asked && taken.contains(prompt, first, second)) {
                 let z = responses.rewards[first] - responses.rewards[second];
-                self.consider(asked, pair, z, v, acquisition);
-                bar = self.bar(asked);
+                self.consider(asked, Pair { prompt, first, second }, z, v, acquisition);
             }
+            self.bar(asked)
         };
+        let whitened = &responses.whitened;
         if let Some(askable) = &pool.askable {
-            for &(first, second) in &askable[responses.prompt] {
-                look(first, second, squared_distance(responses.row(first), responses.row(second)));
+            for &(first, second) in &askable[prompt] {
+                let v = squared_distance(&whitened[first], &whitened[second]);
+                if v > bar {
+                    bar = look(first, second, v);
+                }
             }
             return;
         }
-        for first in 0..responses.rewards.len() {
-            let row = responses.row(first);
-            let others = responses.whitened[(first + 1) * responses.lanes..].chunks_exact(responses.lanes);
-            for (second, other) in (first + 1..).zip(others) {
-                look(first, second, squared_distance(row, other));
+        for (first, one) in whitened.iter().enumerate() {
+            for (second, other) in whitened.iter().enumerate().skip(first + 1) {
+                let v = squared_distance(one, other);
+                if v > bar {
+                    bar = look(first, second, v);
+                }
             }
         }
     }
@@ -200,25 +222,17 @@ impl Pool {
     }
 }
 
-/// φ̃ and λ̂ᵀφ of a prompt's responses.
-struct Responses<'a> {
-    prompt: usize,
-    whitened: &'a [[f64; LANES]],
-    rewards: &'a [f64],
-    /// Lanes that a φ̃ takes.
-    lanes: usize,
+/// φ̃, padded, and λ̂ᵀφ of a prompt's responses.
+#[derive(Default)]
+struct Responses<const N: usize> {
+    whitened: Vec<[f64; N]>,
+    rewards: Vec<f64>,
 }
 
-impl Responses<'_> {
-    fn row(&self, response: usize) -> &[[f64; LANES]] {
-        &self.whitened[response * self.lanes..][..self.lanes]
-    }
-}
-
-fn squared_distance(one: &[[f64; LANES]], other: &[[f64; LANES]]) -> f64 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in one.iter().zip(other) {
-        for lane in 0..LANES {
+fn squared_distance<const N: usize>(one: &[f64; N], other: &[f64; N]) -> f64 {
+    let mut sums = [0.0; 8];
+    for (a, b) in one.chunks_exact(8).zip(other.chunks_exact(8)) {
+        for lane in 0..8 {
             let d = a[lane] - b[lane];
             sums[lane] += d * d;
         }
@@ -227,46 +241,38 @@ fn squared_distance(one: &[[f64; LANES]], other: &[[f64; LANES]]) -> f64 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// λ̂ and L⁻¹ of H = LLᵀ.
-struct Metric {
+/// λ̂ and the columns of L⁻¹ for H = LLᵀ.
+struct Metric<const N: usize> {
     coefficients: DVector<f64>,
-    /// The columns of L⁻¹, in lanes.
-    columns: Vec<[f64; LANES]>,
-    lanes: usize,
+    columns: Vec<[f64; N]>,
 }
 
-impl Metric {
+impl<const N: usize> Metric<N> {
     fn of(posterior: &Posterior) -> Self {
         let n = posterior.dimension();
-        let lanes = n.div_ceil(LANES);
-        let mut columns = vec![[0.0; LANES]; n * lanes];
-        for k in 0..n {
-            let mut column = vec![0.0; n];
+        let column = |k: usize| {
+            let mut column = [0.0; N];
             column[k] = 1.0;
-            posterior.whiten(&mut column);
-            for (i, value) in column.into_iter().enumerate() {
-                columns[k * lanes + i / LANES][i % LANES] = value;
-            }
-        }
-        Self { coefficients: posterior.coefficients().clone(), columns, lanes }
+            posterior.whiten(&mut column[..n]);
+            column
+        };
+        Self { coefficients: posterior.coefficients().clone(), columns: (0..n).map(column).collect() }
     }
 
     /// φ̃ = L⁻¹φ and λ̂ᵀφ of each of the rows.
-    fn apply(&self, rows: &[f64], whitened: &mut Vec<[f64; LANES]>, rewards: &mut Vec<f64>) {
+    fn apply(&self, rows: &[f64], responses: &mut Responses<N>) {
         let coefficients = self.coefficients.as_slice();
-        whitened.clear();
-        rewards.clear();
+        responses.whitened.clear();
+        responses.rewards.clear();
         for phi in rows.chunks_exact(coefficients.len()) {
-            rewards.push(phi.iter().zip(coefficients).map(|(x, l)| x * l).sum());
-            let start = whitened.len();
-            whitened.resize(start + self.lanes, [0.0; LANES]);
-            for (x, column) in phi.iter().zip(self.columns.chunks_exact(self.lanes)) {
-                for (sums, entries) in whitened[start..].iter_mut().zip(column) {
-                    for lane in 0..LANES {
-                        sums[lane] += x * entries[lane];
-                    }
+            let mut sums = [0.0; N];
+            for (x, column) in phi.iter().zip(&self.columns) {
+                for lane in 0..N {
+                    sums[lane] += x * column[lane];
                 }
             }
+            responses.whitened.push(sums);
+            responses.rewards.push(phi.iter().zip(coefficients).map(|(x, l)| x * l).sum());
         }
     }
 }

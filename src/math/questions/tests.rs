@@ -158,3 +158,29 @@ fn what_does_not_fit_is_named() {
     let refused = choose(&other, &posterior(), &request, &mut rng(0)).unwrap_err();
     assert_eq!(refused.to_string(), "a pool's feature has length 2, not 3");
 }
+
+#[test]
+fn any_j_up_to_the_largest_is_scanned_alike() {
+    let mut rng = rng(5);
+    for n in [1, 7, 8, 9, 17, 40, MAX_BASE_FUNCTIONS] {
+        let mut responses = |count: usize| -> Vec<DVector<f64>> {
+            (0..count).map(|_| DVector::from_fn(n, |_, _| 2.0 * rng.random::<f64>() - 1.0)).collect()
+        };
+        let prompts: Vec<_> = (0..40).map(|_| responses(3)).collect();
+        let pool = Pool::new(&prompts).expect("valid");
+        let posterior = Posterior::of_prior(&Prior::isotropic(n, 2.0).expect("valid"));
+        let acquisition = Acquisition::Uncertainty;
+        let request = Request { acquisition, count: 1, seen: &Seen::default(), open: &[] };
+        let chosen = choose(&pool, &posterior, &request, &mut rng).expect("valid").questions[0];
+        let worth = |prompt, i, j| posterior.logit(&pool.delta(prompt, i, j)).1;
+        let best = (0..40)
+            .flat_map(|prompt| [(0, 1), (0, 2), (1, 2)].map(|(i, j)| worth(prompt, i, j)))
+            .fold(0.0, f64::max);
+        assert!((chosen.score - best).abs() < 1e-12, "J = {n}: {} {best}", chosen.score);
+    }
+    let n = MAX_BASE_FUNCTIONS + 1;
+    let pool = Pool::new(&[vec![DVector::zeros(n), DVector::zeros(n)]]).expect("valid");
+    let request = Request { acquisition: Acquisition::Random, count: 1, seen: &Seen::default(), open: &[] };
+    let prior = Prior::isotropic(n, 1.0).expect("valid");
+    assert!(choose(&pool, &Posterior::of_prior(&prior), &request, &mut rng).is_err());
+}

@@ -2,13 +2,13 @@ use super::fields::{request_id, unknown_number};
 use super::{Limits, Page, count, timestamp};
 use crate::domain::{Comparison, DatasetId, Invalid, JobId, Judgment, ModelVersion, RequestId, UserId};
 use crate::engine::{
-    BaseFunction, EngineError, Example, JobState, ModelDescription, ModelState, ModelSummary,
-    PreferencesImported, Train, TrainingJob, UnixMillis,
+    BaseFunction, EngineError, Example, JobState, MAX_BASE_FUNCTIONS, ModelDescription, ModelState,
+    ModelSummary, PreferencesImported, Train, TrainingJob, UnixMillis,
 };
 use crate::service::proto;
 
 /// J where the caller says nothing, and the most that they may ask for.
-const BASE_FUNCTIONS: (u32, u32) = (8, 64);
+const BASE_FUNCTIONS: (u32, u32) = (8, MAX_BASE_FUNCTIONS as u32);
 /// Texts at each end of a base function where the caller says nothing, and the most.
 const EXAMPLES: (usize, usize) = (3, 20);
 

@@ -164,7 +164,7 @@ impl Contestants {
         Ok(contestants)
     }
 
-    #[cfg(test)]
+    /// Methods whose models were made elsewhere.
     pub(super) fn from_entries(entries: impl IntoIterator<Item = (Method, Entry)>) -> Self {
         Self {
             entries: entries.into_iter().collect(),

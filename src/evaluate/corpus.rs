@@ -10,7 +10,7 @@ use super::models::{Answer, Model, Pair};
 use super::protocol::random_stream;
 use crate::math::factorization::{Comparisons, Observation};
 use crate::math::metrics::mean_log_likelihood;
-use crate::train::{Dataset, Quadrant, SplitConfig, split_rows};
+use crate::train::{Dataset, Quadrant, SplitConfig, folds, split_rows};
 
 /// Answers from which a person is learned when hyperparameters are chosen: what an evaluation asks, about.
 const ANSWERS: usize = 10;
@@ -30,6 +30,8 @@ pub(super) struct Corpus<'a> {
     pub(super) validation: Vec<Observation>,
     /// Both together.
     pub(super) all: Vec<Observation>,
+    /// Cuts by people: judgments to fit on, and those of people left out of them.
+    pub(super) folds: Vec<(Vec<Observation>, Vec<Observation>)>,
     /// Seed of all that is drawn.
     pub(super) seed: u64,
     coordinates: OnceLock<Coordinates>,
@@ -67,6 +69,10 @@ impl<'a> Corpus<'a> {
             train: observations(split.rows(Quadrant::Train)),
             validation: observations(split.rows(Quadrant::Validation)),
             all: observations(rows),
+            folds: folds(data, rows, seed)
+                .iter()
+                .map(|fold| (observations(&fold.fitted), observations(&fold.newcomers)))
+                .collect(),
             seed,
             coordinates: OnceLock::new(),
         };

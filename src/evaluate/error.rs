@@ -1,3 +1,4 @@
+use crate::domain::Invalid;
 use crate::math::MathError;
 use crate::model::ModelError;
 use crate::train::TrainError;
@@ -81,6 +82,9 @@ pub enum EvaluateError {
     /// The reward model could not embed the texts.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A setting is out of its range.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// A person could not be fitted.
     #[error(transparent)]
     Math(#[from] MathError),

@@ -1,15 +1,12 @@
 use nalgebra::{DMatrix, DVector};
 
-use super::split::split_rows;
+use super::split::{folds, split_rows};
 use super::watch::Watch;
 use super::{Dataset, Quadrant, Row, SplitConfig, TrainError};
 use crate::math::factorization::{
     self, Comparisons, Config, Factorization, Hyperparameters, Newcomers, Observation, Trial,
 };
 use crate::math::{Evidence, Posterior, Prior};
-
-/// How often a fifth of the users are left out to calibrate the prior.
-const FOLDS: u64 = 2;
 
 /// A dataset with the embeddings of its texts.
 pub(super) struct Corpus<'a> {
@@ -67,8 +64,7 @@ impl Corpus<'_> {
         Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials })
     }
 
-    /// The hyperparameters with the prior scaled to what people are like who were not fitted to: several times a fifth
-    /// of the users and of the prompts are left out, and those users' judgments of all prompts tell.
+    /// The hyperparameters with the prior scaled to what people are like who were not fitted to.
     fn calibrate(
         &self,
         rows: &[usize],
@@ -76,22 +72,14 @@ impl Corpus<'_> {
         config: &Config,
         watch: &mut Watch<'_>,
     ) -> Result<Hyperparameters, TrainError> {
-        let mut folds = Vec::with_capacity(FOLDS as usize);
-        for fold in 0..FOLDS {
-            let leave_out = SplitConfig { seed: config.seed.wrapping_add(fold), ..SplitConfig::default() };
-            let split = split_rows(self.data, rows, &leave_out);
-            let newcomers = [split.rows(Quadrant::Calibration), split.rows(Quadrant::Test)].concat();
-            let train = split.rows(Quadrant::Train);
-            if !self.any_decided(train) || !self.any_decided(&newcomers) {
-                continue;
-            }
-            let (train, newcomers) = (self.observations(train), self.observations(&newcomers));
-            let problem = factorization::Problem::new(&self.comparisons(&train))?;
+        let mut newcomers = Vec::new();
+        for fold in folds(self.data, rows, config.seed) {
+            let (fitted, left_out) = (self.observations(&fold.fitted), self.observations(&fold.newcomers));
+            let problem = factorization::Problem::new(&self.comparisons(&fitted))?;
             let fitted = problem.fit(hyperparameters, config, watch)?;
-            folds.push(Newcomers::new(&fitted, &self.embeddings, &newcomers));
+            newcomers.push(Newcomers::new(&fitted, &self.embeddings, &left_out));
         }
-        let scales = factorization::calibrate(&folds)?;
-        Ok(Hyperparameters { mean_scale: scales.mean, spread_scale: scales.spread, ..*hyperparameters })
+        Ok(hyperparameters.scaled(factorization::calibrate(&newcomers)?))
     }
 
     /// Fits the base functions (Algorithm 1) and the shared reward on some rows.

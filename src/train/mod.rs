@@ -23,4 +23,4 @@ pub use measure::{QuadrantScore, Quadrants};
 pub use observer::{Observer, Stage};
 pub use pipeline::{ChosenReport, SolverEnd, TrainConfig, TrainReport, Trained, TrialReport, train};
 pub use read::{Limits, read_candidates, read_dataset};
-pub use split::{Quadrant, Split, SplitConfig, split, split_rows};
+pub use split::{Fold, Quadrant, Split, SplitConfig, folds, split, split_rows};

@@ -104,7 +104,7 @@ pub struct ChosenReport {
 pub struct SolverEnd {
     /// `converged`, `stalled` or `iteration limit`.
     pub ended: &'static str,
-    /// Rounds made; none raised the objective.
+    /// Rounds made; one that raised the objective was undone and was the last.
     pub iterations: usize,
     /// Largest absolute entry of the gradient by the head in the last round, nats.
     pub gradient_norm: f64,

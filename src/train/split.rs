@@ -7,6 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use super::Dataset;
 use crate::domain::Invalid;
 
+/// How often people are left out to see how a fit meets them.
+const FOLDS: u64 = 2;
+
 /// The shares that a split holds out.
 #[derive(Debug, Clone, Copy)]
 pub struct SplitConfig {
@@ -83,6 +86,30 @@ pub fn split(data: &Dataset, config: &SplitConfig) -> Result<Split, Invalid> {
     Ok(split_rows(data, &all, config))
 }
 
+/// People left out of a fit, to see how it meets new ones.
+#[derive(Debug, Clone)]
+pub struct Fold {
+    /// Rows to fit on.
+    pub fitted: Vec<usize>,
+    /// Rows of people who are in none of those, of prompts that are and of prompts that are not.
+    pub newcomers: Vec<usize>,
+}
+
+/// Some rows cut [`FOLDS`] times: a fifth of the users and of the prompts are left out. Cuts with nothing decided on
+/// either side are left away.
+pub fn folds(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Fold> {
+    let any_decided = |rows: &[usize]| rows.iter().any(|&row| data.rows()[row].is_decided());
+    (0..FOLDS)
+        .map(|fold| {
+            let config = SplitConfig { seed: seed.wrapping_add(fold), ..SplitConfig::default() };
+            let split = split_rows(data, rows, &config);
+            let newcomers = [split.rows(Quadrant::Calibration), split.rows(Quadrant::Test)].concat();
+            Fold { fitted: split.rows(Quadrant::Train).to_vec(), newcomers }
+        })
+        .filter(|fold| any_decided(&fold.fitted) && any_decided(&fold.newcomers))
+        .collect()
+}
+
 /// [`split`] of some rows, by a config whose shares are in [0, 1): users and prompts are drawn from those that occur
 /// in them.
 pub fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split {
@@ -147,6 +174,20 @@ mod tests {
         let users = |q: Quadrant| split.rows(q).iter().map(|&r| data.rows()[r].user).collect::<Vec<_>>();
         assert!(users(Quadrant::Test).iter().all(|user| !users(Quadrant::Train).contains(user)));
         assert!(!split.by_pair);
+    }
+
+    #[test]
+    fn newcomers_are_in_no_fitted_row() {
+        let data = data(10, 20);
+        let all: Vec<usize> = (0..data.rows().len()).collect();
+        let folds = folds(&data, &all, 0);
+        assert_eq!(folds.len(), 2);
+        for Fold { fitted, newcomers } in folds {
+            assert_eq!((fitted.len(), newcomers.len()), (8 * 16, 2 * 20));
+            let users: Vec<usize> = fitted.iter().map(|&row| data.rows()[row].user).collect();
+            assert!(newcomers.iter().all(|&row| !users.contains(&data.rows()[row].user)));
+        }
+        assert!(super::folds(&data, &all[..1], 0).is_empty(), "one row cannot be on both sides");
     }
 
     #[test]

@@ -70,6 +70,10 @@ fn a_model_is_trained_described_and_the_same_whatever_the_order_of_lines() {
         (&json!(192), &json!(12), &json!(0))
     );
     assert!(figures["quadrants"]["seen_users_seen_pairs"]["auc"].as_f64().unwrap() > 0.8, "{figures}");
+    let solver = &figures["solver"];
+    assert!(["converged", "iteration limit"].contains(&solver["ended"].as_str().unwrap()), "{solver}");
+    assert!(solver["iterations"].as_u64().unwrap() > 0 && solver["gradient_norm"].is_number(), "{solver}");
+    assert!(figures["hyperparameters"]["kappa"].as_f64().unwrap() > 0.0, "{figures}");
     let head = |model: &Path| std::fs::read(model.join("head.safetensors")).unwrap();
     assert!(head(&one) == head(&other), "neither line order nor which answer was called A matters");
 

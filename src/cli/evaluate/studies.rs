@@ -4,9 +4,9 @@ use nalgebra::DMatrix;
 
 use super::{command_line, write_json, write_plot};
 use crate::evaluate::studies::{
-    self, Material, Pictured, ablations, active, backbones, base_functions, data_sweep,
+    self, Material, OracleConfig, Pictured, ablations, active, backbones, base_functions, data_sweep, oracle,
 };
-use crate::evaluate::{Contestants, Method, Protocol, Training, refuse_known_people};
+use crate::evaluate::{Contestants, Method, Protocol, Training, attributes, refuse_known_people};
 use crate::model::{BackboneOptions, DeviceChoice, open_backbone};
 use crate::train::{Dataset, Limits, embeddings, read_dataset};
 
@@ -44,6 +44,36 @@ pub(super) enum Study {
     Active {
         #[command(flatten)]
         common: Common,
+    },
+    /// How much of what the true attribute scores gain is gained from text, on sets made anew (`pref synth attributes`)
+    Oracle {
+        /// Sets, each with texts, people and a model of its own
+        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        sets: u64,
+        /// Seed of the first set; the others follow
+        #[arg(long, default_value_t = 0)]
+        first_seed: u64,
+        /// People of each set, of whom a fifth are asked
+        #[arg(long, default_value_t = attributes::Config::default().users)]
+        users: usize,
+        /// Distinct comparisons of each set
+        #[arg(long, default_value_t = attributes::Config::default().pairs)]
+        pairs: usize,
+        /// What embeds the texts
+        #[arg(long, default_value = "lexical")]
+        backbone: String,
+        /// Numbers of answers at which people are tested
+        #[arg(long, value_delimiter = ',', default_value = "5,10,20")]
+        answers: Vec<usize>,
+        /// How often each person's comparisons are cut anew into asked and tested
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        seeds: u64,
+        /// Also write the figures to this file
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Where the backbone runs: auto, cpu, cuda:N
+        #[arg(long, default_value = "auto")]
+        device: DeviceChoice,
     },
     /// Without singular value decomposition, without penalty: several models of each (Figure 9)
     Ablations {
@@ -143,6 +173,20 @@ impl Study {
                 )?;
                 let found = active(&loaded.data, &contestants, &common.answers, common.seeds)?;
                 common.finish("active", &loaded, found)
+            }
+            Self::Oracle { sets, first_seed, users, pairs, backbone, answers, seeds, json, device } => {
+                let options = BackboneOptions { device, ..BackboneOptions::default() };
+                let backbone = open_backbone(&backbone, &options)?;
+                let config = OracleConfig {
+                    set: attributes::Config { users, pairs, ..attributes::Config::default() },
+                    seeds: first_seed..first_seed.saturating_add(sets),
+                    answers,
+                    cuts: seeds,
+                    base_functions: Some(8),
+                };
+                let found = oracle(&*backbone, &config)?;
+                print!("{found}");
+                json.map_or(Ok(()), |path| write_json(&path, &found))
             }
             Self::Ablations { models, common } => {
                 let loaded = common.load(&common.backbone)?;

@@ -8,7 +8,7 @@ use super::{Answer, Learned, Model, Pair};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
-use crate::math::factorization::{Config, Factorization, Problem, Start};
+use crate::math::factorization::{Config, Factorization, Newcomers, Problem, Start, calibrate};
 use crate::math::{Acquisition, Evidence, Posterior, Prior};
 
 /// γ, α where there is to be no penalty on W: enough that the problem has a solution at all.
@@ -27,7 +27,8 @@ pub(in crate::evaluate) struct Fit {
 }
 
 impl Fit {
-    /// §4.1, with hyperparameters chosen on the validation judgments, then on all judgments.
+    /// §4.1, with hyperparameters chosen on the validation judgments and the prior scaled by people left out, then on
+    /// all judgments.
     pub(in crate::evaluate) fn train(
         corpus: &Corpus<'_>,
         base_functions: Option<usize>,
@@ -37,6 +38,12 @@ impl Fit {
         let tuned =
             Problem::new(&corpus.comparisons(&corpus.train))?.tune(&corpus.validation, &config, &mut ())?;
         let chosen = tuned.factorization.hyperparameters;
+        let mut newcomers = Vec::with_capacity(corpus.folds.len());
+        for (fitted, left_out) in &corpus.folds {
+            let fit = Problem::new(&corpus.comparisons(fitted))?.fit(&chosen, &config, &mut ())?;
+            newcomers.push(Newcomers::new(&fit, corpus.embeddings, left_out));
+        }
+        let chosen = chosen.scaled(calibrate(&newcomers)?);
         let best = tuned.trials.iter().map(|trial| trial.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
         let all = Problem::new(&corpus.comparisons(&corpus.all))?.fit(&chosen, &config, &mut ())?;
         let tuning = Tuning {

@@ -7,6 +7,7 @@
 mod ablations;
 mod active;
 mod data;
+mod oracle;
 mod sweep;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::train::Dataset;
 pub use ablations::{Ablation, Ablations, ablations};
 pub use active::{Active, Ratio, active};
 pub use data::{DataPoint, DataSweep, data_sweep};
+pub use oracle::{Oracle, OracleConfig, Share, oracle};
 pub use sweep::{Sweep, Swept, backbones, base_functions};
 
 /// What a study found, with how it came about.

@@ -1,4 +1,4 @@
-use super::Start;
+use super::{Scales, Start};
 use crate::math::MathError;
 
 /// What a caller may set.
@@ -40,6 +40,11 @@ impl Default for Config {
 }
 
 impl Hyperparameters {
+    /// The same with the prior N(bμ, cΣ).
+    pub fn scaled(self, scales: Scales) -> Self {
+        Self { mean_scale: scales.mean, spread_scale: scales.spread, ..self }
+    }
+
     /// # Errors
     /// Any that is outside its range.
     pub(super) fn check(&self) -> Result<(), MathError> {

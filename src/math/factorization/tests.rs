@@ -161,6 +161,86 @@ fn turned_and_permuted_lines_give_the_same_predictions() {
     assert!((here - there).amax() < 1e-6);
 }
 
+/// Users and lines in another order, and a start of its own: predictions agree, and so do the subspaces of base
+/// functions whose eigenvalues cannot be told apart.
+#[test]
+fn trainings_that_begin_elsewhere_agree_in_predictions_and_in_block_subspaces() {
+    let sample = sample(60, 3);
+    let last = USERS - 1;
+    let renamed: Vec<Observation> =
+        sample.train.iter().rev().map(|o| Observation { user: last - o.user, ..*o }).collect();
+    let fit = |observations: &[Observation], seed: u64| {
+        let comparisons =
+            Comparisons { embeddings: &sample.embeddings, observations, users: USERS, style: None };
+        let config = Config { seed, ..Config::default() };
+        Problem::new(&comparisons).and_then(|p| p.fit(&settings(3), &config, &mut ())).expect("valid")
+    };
+    let (here, there) = (fit(&sample.train, 0), fit(&renamed, 1));
+    let (mine, theirs) = (rewards(&here, &sample.embeddings), rewards(&there, &sample.embeddings));
+    for user in 0..USERS {
+        assert!((mine.row(user) - theirs.row(last - user)).amax() < 0.02 * mine.row(user).amax());
+    }
+    let (mine, theirs) = (here.features(&sample.embeddings), there.features(&sample.embeddings));
+    let mut moment = DMatrix::zeros(3, 3);
+    let mut pairs: Vec<_> =
+        sample.train.iter().map(|o| (o.first.min(o.second), o.first.max(o.second))).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    for &(a, b) in &pairs {
+        moment += (mine.row(a) - mine.row(b)).transpose() * (theirs.row(a) - theirs.row(b));
+    }
+    moment /= pairs.iter().filter(|(a, b)| a != b).count() as f64;
+    let blocks = blocks(&here.prior.covariance().diagonal());
+    assert!(blocks.len() > 1, "{blocks:?}");
+    for block in blocks {
+        // Cosines of the angles between the two subspaces.
+        let part = moment.view((block.start, block.start), (block.len(), block.len())).into_owned();
+        assert!(part.singular_values().iter().all(|cosine| *cosine > 0.99), "{block:?}: {moment}");
+    }
+}
+
+/// Neighbouring eigenvalues that differ by less than two standard errors, D √(2 / users), are in one block.
+fn blocks(eigenvalues: &DVector<f64>) -> Vec<std::ops::Range<usize>> {
+    let mut blocks: Vec<std::ops::Range<usize>> = Vec::new();
+    for j in 0..eigenvalues.len() {
+        let error = |above: f64| above * (2.0 / USERS as f64).sqrt();
+        match blocks.last_mut() {
+            Some(block) if eigenvalues[j - 1] - eigenvalues[j] <= 2.0 * error(eigenvalues[j - 1]) => {
+                block.end = j + 1;
+            }
+            _ => blocks.push(j..j + 1),
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_number_of_base_functions_is_found_from_the_spectrum_and_held_out_judgments() {
+    let sample = sample(60, 12);
+    let comparisons = Comparisons {
+        embeddings: &sample.embeddings,
+        observations: &sample.train,
+        users: USERS,
+        style: None,
+    };
+    let problem = Problem::new(&comparisons).expect("valid");
+    let tune = |base_functions| {
+        let config = Config { base_functions, ..Config::default() };
+        problem.tune(&sample.validation, &config, &mut ()).expect("valid")
+    };
+    let best = |tuned: &Tuned| {
+        tuned.trials.iter().map(|trial| trial.log_likelihood).fold(f64::NEG_INFINITY, f64::max)
+    };
+    // People differ in two coordinates of six and share a third.
+    let (auto, one, three) = (tune(None), tune(Some(1)), tune(Some(3)));
+    assert!((2..DIMENSION).contains(&auto.factorization.head.nrows()), "{}", auto.factorization.head.nrows());
+    assert!(best(&auto) > best(&one) + 0.02, "{} {}", best(&auto), best(&one));
+    assert!(best(&auto) > best(&three) - 0.005, "{} {}", best(&auto), best(&three));
+    let tried: std::collections::BTreeSet<usize> =
+        auto.trials.iter().map(|trial| trial.hyperparameters.base_functions).collect();
+    assert!(tried.len() > 1, "the elbow was not checked: {tried:?}");
+}
+
 #[test]
 fn repeats_and_one_judgment_of_their_weight_are_the_same() {
     let sample = sample(30, 4);
@@ -176,9 +256,14 @@ fn the_number_of_threads_does_not_matter() {
     let sample = sample(60, 5);
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| fit(&sample.embeddings, &sample.train, 3))
+        pool.install(|| {
+            let fitted = fit(&sample.embeddings, &sample.train, 3);
+            let newcomers = Newcomers::new(&fitted, &sample.embeddings, &sample.validation);
+            (fitted, calibrate(&[newcomers]).expect("valid"))
+        })
     };
-    let (one, three) = (with(1), with(3));
+    let ((one, scales_one), (three, scales_three)) = (with(1), with(3));
+    assert_eq!(scales_one, scales_three);
     assert_eq!(one.head, three.head);
     assert_eq!(one.coefficients, three.coefficients);
 }

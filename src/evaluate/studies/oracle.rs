@@ -1,0 +1,283 @@
+//! What limits a learned φ: how much of the gain that the true attribute scores reach is reached from text.
+//!
+//! On the synthetic Attributes set the truth is known. Three φ meet the same new people with the same questions: the one
+//! learned from judgments, the best linear readout of the true scores from the same embeddings, and the scores
+//! themselves. From truth to readout the embedding loses, from readout to learned the judgments and the factorization.
+
+use std::fmt;
+use std::sync::Arc;
+
+use nalgebra::{DMatrix, DVector};
+use serde::Serialize;
+
+use super::cell;
+use crate::evaluate::attributes::{Config, FEATURES, Population};
+use crate::evaluate::contestants::Entry;
+use crate::evaluate::models::Factored;
+use crate::evaluate::protocol::people;
+use crate::evaluate::report::means;
+use crate::evaluate::study::run;
+use crate::evaluate::{Contestants, EvaluateError, Method, Protocol, Training};
+use crate::math::factorization::{EmOptions, empirical_bayes};
+use crate::math::metrics::{Estimate, mean_and_standard_error};
+use crate::math::{Acquisition, Evidence};
+use crate::model::Backbone;
+use crate::train::{Dataset, Quadrant, SplitConfig, embeddings, split};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct OracleConfig {
+    /// The set, made anew for each seed.
+    pub set: Config,
+    /// Seeds, each with texts, people and models of its own.
+    pub seeds: std::ops::Range<u64>,
+    /// Numbers of answers.
+    pub answers: Vec<usize>,
+    /// Cuts of each person.
+    pub cuts: u64,
+    /// J of the learned φ.
+    pub base_functions: Option<usize>,
+}
+
+/// Gains over the classic reward.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Oracle {
+    /// People asked, none of whom was trained on.
+    pub users: usize,
+    /// A line for each φ, way of asking, and number of answers.
+    pub shares: Vec<Share>,
+}
+
+/// One φ's gain and what part of the true scores' gain that is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Share {
+    /// `learned`, `readout` or `true scores`.
+    pub features: &'static str,
+    /// How it asks.
+    pub method: Method,
+    /// Questions answered.
+    pub answers: usize,
+    /// Mean over people of AUC less that of the classic reward.
+    pub gain_mean: f64,
+    /// Its standard error.
+    pub gain_se: Option<f64>,
+    /// Over the same mean for the true scores asked in the same way.
+    pub share: f64,
+}
+
+const LEARNED: &str = "learned";
+const READOUT: &str = "readout";
+const TRUE: &str = "true scores";
+const FEATURE_SETS: [&str; 3] = [TRUE, READOUT, LEARNED];
+const WAYS: [Method; 2] = [Method::Pref, Method::Random];
+/// Weight of a tie for the prior of known features; the middle of what trainings choose.
+const TIE_WEIGHT: f64 = 0.25;
+/// Ridge of the readout as a share of each feature's variance: by R² on prompts held out, it hardly matters.
+const RIDGE: f64 = 0.1;
+
+/// Runs every seed: a set, a split, a training, and the three φ before the people of the unseen quadrant.
+///
+/// # Errors
+/// A set without people to ask; texts that the backbone cannot embed.
+pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, EvaluateError> {
+    let mut protocol = Protocol::new(WAYS.to_vec(), config.answers.clone(), config.cuts);
+    protocol.answers.retain(|&n| n > 0);
+    let mut gains: Vec<(&'static str, Method, usize, Vec<f64>)> = Vec::new();
+    for features in FEATURE_SETS {
+        for method in WAYS {
+            gains.extend(protocol.answers.iter().map(|&n| (features, method, n, Vec::new())));
+        }
+    }
+    let mut users = 0;
+    for seed in config.seeds.clone() {
+        let set = Set::new(backbone, config, seed)?;
+        users += set.test.users().len();
+        for features in FEATURE_SETS {
+            let means = means(&run(&people(&set.test), &set.contestants(features)?, &protocol)?);
+            for (_, method, n, found) in gains.iter_mut().filter(|(of, ..)| *of == features) {
+                let (Some(own), Some(classic)) =
+                    (means.get(&(*method, *n)), means.get(&(Method::Classic, *n)))
+                else {
+                    continue;
+                };
+                found.extend(own.iter().filter_map(|(user, auc)| Some(auc - classic.get(user)?)));
+            }
+        }
+    }
+    let mean = |found: &[f64]| mean_and_standard_error(found);
+    let truth = |method: Method, answers: usize| {
+        let line = gains.iter().find(|(of, m, n, _)| *of == TRUE && *m == method && *n == answers)?;
+        mean(&line.3).map(|estimate| estimate.mean)
+    };
+    let share = |(features, method, answers, found): &(&'static str, Method, usize, Vec<f64>)| {
+        let Estimate { mean: gain_mean, standard_error: gain_se, .. } = mean(found)?;
+        let share = gain_mean / truth(*method, *answers)?;
+        Some(Share { features, method: *method, answers: *answers, gain_mean, gain_se, share })
+    };
+    Ok(Oracle { users, shares: gains.iter().filter_map(share).collect() })
+}
+
+/// One seed's data, with the truth.
+struct Set {
+    train: Dataset,
+    test: Dataset,
+    /// N × d, of the texts of each.
+    train_embeddings: DMatrix<f64>,
+    test_embeddings: DMatrix<f64>,
+    /// N × [`FEATURES`]
+    train_scores: DMatrix<f64>,
+    test_scores: DMatrix<f64>,
+    learned: Contestants,
+}
+
+impl Set {
+    fn new(backbone: &dyn Backbone, config: &OracleConfig, seed: u64) -> Result<Self, EvaluateError> {
+        let population = Population::new(config.set, seed)?;
+        let data = Dataset::from_judgments(&population.judgments());
+        let parts = split(&data, &SplitConfig { seed, ..SplitConfig::default() })?;
+        let part = |quadrant| data.select(parts.rows(quadrant).iter().copied());
+        let (train, test) = (part(Quadrant::Train), part(Quadrant::Test));
+        let (train_embeddings, test_embeddings) =
+            (embeddings(&train, backbone)?, embeddings(&test, backbone)?);
+        let (train_scores, test_scores) = (scores(&population, &train), scores(&population, &test));
+        let rows: Vec<usize> = (0..train.rows().len()).collect();
+        let methods = [Method::Classic, Method::Pref, Method::Random];
+        let training = Training { base_functions: config.base_functions, seed };
+        let learned = Contestants::train(
+            &train,
+            &train_embeddings,
+            &rows,
+            &test_embeddings,
+            &methods,
+            &training,
+            &mut |_| {},
+        )?;
+        Ok(Self { train, test, train_embeddings, test_embeddings, train_scores, test_scores, learned })
+    }
+
+    /// The three methods over a set of features.
+    fn contestants(&self, features: &str) -> Result<Contestants, EvaluateError> {
+        let kept = |method: Method| {
+            self.learned
+                .get(method)
+                .map(|entry| (method, Entry { model: entry.model.clone(), texts: entry.texts.clone() }))
+        };
+        if features == LEARNED {
+            return Ok(Contestants::from_entries(WAYS.into_iter().chain([Method::Classic]).filter_map(kept)));
+        }
+        let (train, test) = if features == READOUT {
+            let map = readout(&self.train_embeddings, &self.train_scores)?;
+            (&self.train_embeddings * &map, &self.test_embeddings * &map)
+        } else {
+            (self.train_scores.clone(), self.test_scores.clone())
+        };
+        let options = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
+        let prior = Arc::new(empirical_bayes(&evidence(&self.train, &train), train.ncols(), &options)?);
+        let texts = Arc::new(test.transpose());
+        let known = WAYS.into_iter().map(|method| {
+            let acquisition = method.acquisition().unwrap_or(Acquisition::Random);
+            let model = Arc::new(Factored::served(prior.clone(), acquisition));
+            (method, Entry { model, texts: texts.clone() })
+        });
+        Ok(Contestants::from_entries(known.chain(kept(Method::Classic))))
+    }
+}
+
+/// The true scores of every text.
+fn scores(population: &Population, data: &Dataset) -> DMatrix<f64> {
+    let mut scores = DMatrix::zeros(data.text_count(), FEATURES);
+    for text in 0..data.text_count() {
+        let (prompt, response) = data.text(text);
+        let traits =
+            population.traits(prompt, response).expect("the data are this population's own judgments");
+        scores.row_mut(text).iter_mut().zip(traits.features()).for_each(|(to, from)| *to = from);
+    }
+    scores
+}
+
+/// Every user's judgments with the differences of known features (N × J).
+fn evidence(data: &Dataset, features: &DMatrix<f64>) -> Vec<Vec<Evidence>> {
+    let mut evidence = vec![Vec::new(); data.users().len()];
+    for row in data.rows() {
+        let pair = data.pairs()[row.pair];
+        evidence[row.user].push(Evidence {
+            delta: (features.row(pair.first) - features.row(pair.second)).transpose(),
+            preference: row.preference,
+            weight: row.weight * if row.is_decided() { 1.0 } else { TIE_WEIGHT },
+        });
+    }
+    evidence
+}
+
+/// The d × J map from embeddings to scores by ridge regression on centred columns.
+fn readout(embeddings: &DMatrix<f64>, scores: &DMatrix<f64>) -> Result<DMatrix<f64>, EvaluateError> {
+    let centred = |matrix: &DMatrix<f64>| {
+        let mut centred = matrix.clone();
+        let mean = matrix.row_mean();
+        centred.row_iter_mut().for_each(|mut row| row -= &mean);
+        centred
+    };
+    let (h, y) = (centred(embeddings), centred(scores));
+    let mut gram = h.transpose() * &h;
+    let variance: DVector<f64> = gram.diagonal();
+    // Coordinates in which no text differs get a ridge too, and no weight.
+    let least = 1e-9 * variance.max().max(f64::MIN_POSITIVE);
+    gram.set_diagonal(&variance.map(|v| v * (1.0 + RIDGE) + least));
+    let factor = gram
+        .cholesky()
+        .ok_or(crate::math::MathError::NotPositiveDefinite { what: "the readout's system" })?;
+    Ok(factor.solve(&(h.transpose() * y)))
+}
+
+impl fmt::Display for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} people new to their models, gain over the classic reward and its share of the true scores'",
+            self.users
+        )?;
+        writeln!(f, "{:<14}{:<10}{:>9}{:>18}{:>9}", "features", "asked by", "answers", "gain", "share")?;
+        for Share { features, method, answers, gain_mean, gain_se, share } in &self.shares {
+            let gain = cell(*gain_mean, *gain_se, true);
+            writeln!(f, "{features:<14}{:<10}{answers:>9}{gain:>18}{:>8.0}%", method.name(), 100.0 * share)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Lexical;
+
+    #[test]
+    fn the_truth_gains_most_and_a_readout_from_text_less() {
+        let config = OracleConfig {
+            set: Config { pairs: 340, ..Config::default() },
+            seeds: 100..101,
+            answers: vec![0, 10],
+            cuts: 1,
+            base_functions: Some(8),
+        };
+        let found = oracle(&Lexical::new(), &config).unwrap();
+        assert_eq!(found.users, 17);
+        let gain = |features: &str| {
+            let line = found.shares.iter().find(|s| s.features == features && s.method == Method::Pref);
+            line.map(|share| share.gain_mean).unwrap()
+        };
+        assert!(gain(TRUE) > gain(READOUT) && gain(READOUT) > 0.05, "{found}");
+        assert!(gain(LEARNED) > 0.0, "{found}");
+        assert!(
+            found.shares.iter().all(|share| share.answers == 10),
+            "without answers there is nothing to share"
+        );
+    }
+
+    #[test]
+    fn a_readout_finds_a_linear_map_and_ignores_what_never_differs() {
+        let h = DMatrix::from_fn(50, 3, |t, k| if k == 2 { 7.0 } else { ((t * (k + 3)) % 11) as f64 });
+        let y = &h * DMatrix::from_column_slice(3, 1, &[1.0, -2.0, 0.0]);
+        let map = readout(&h, &y).unwrap();
+        assert!((map[0] - 1.0).abs() < 0.3 && (map[1] + 2.0).abs() < 0.3 && map[2].abs() < 1e-6, "{map}");
+    }
+}

@@ -7,7 +7,7 @@ use super::cells::Outcome;
 use super::head::{ByPair, HeadProblem, penalty, scale_columns};
 use super::observer::{Observer, Progress, Stage};
 use super::population::{Rows, fit_all, update};
-use super::{Basis, Hyperparameters};
+use super::{Basis, Hyperparameters, LEAST_GAIN, ROUNDS};
 use crate::math::logistic::sigmoid_derivative;
 use crate::math::{MathError, Posterior, Prior, SolverReport, Termination};
 
@@ -45,6 +45,12 @@ pub(super) struct Limits {
 }
 
 impl Likelihood<'_> {
+    /// When a fit that is kept stops.
+    pub(super) fn limits(&self, expansions: usize) -> Limits {
+        let judgments: f64 = self.outcomes.iter().map(|o| o.weight).sum();
+        Limits { rounds: ROUNDS, tolerance: LEAST_GAIN * judgments, expansions }
+    }
+
     /// Each user's comparisons under a head.
     pub(super) fn rows(&self, head: &DMatrix<f64>) -> Vec<Rows> {
         let features = self.basis.project(head);

@@ -51,8 +51,12 @@ pub use population::{EmOptions, empirical_bayes};
 
 use super::{MathError, Prior, SolverReport};
 
-/// When the alternation of a fit that is kept stops.
-const FINAL: Limits = Limits { rounds: 40, tolerance: 0.05, expansions: 2 };
+/// Most rounds of a fit that is kept.
+const ROUNDS: usize = 60;
+/// It stops earlier after a round that gained less than this a judgment, in nats: no data tell such fits apart.
+const LEAST_GAIN: f64 = 1e-5;
+/// Rounds with a freely moving Σ.
+const EXPANSIONS: usize = 2;
 
 /// Base reward functions φ(x, y) = W h(x, y) in canonical form, with the population that they were learned from.
 #[derive(Debug, Clone)]
@@ -175,7 +179,8 @@ impl Problem {
         hyperparameters.check()?;
         let likelihood = self.likelihood(hyperparameters.tie_weight);
         let mut started = self.start(&likelihood, hyperparameters, config);
-        let report = likelihood.maximize(&mut started.state, hyperparameters, FINAL, observer)?;
+        let limits = likelihood.limits(EXPANSIONS);
+        let report = likelihood.maximize(&mut started.state, hyperparameters, limits, observer)?;
         self.finish(&likelihood, started, report, hyperparameters)
     }
 

@@ -365,7 +365,7 @@ fn every_round_is_reported_and_none_climbs() {
     let problem = Problem::new(&comparisons).expect("valid");
     let fitted = problem.fit(&settings(3), &Config::default(), &mut record).expect("valid");
     assert_eq!(fitted.report.termination, crate::math::Termination::Converged);
-    let kept = &record.0[FINAL.expansions..=fitted.report.iterations];
+    let kept = &record.0[EXPANSIONS..=fitted.report.iterations];
     assert!(kept.windows(2).all(|w| w[1] <= w[0]), "{kept:?}");
     assert_eq!(kept.last(), Some(&fitted.report.objective));
 }

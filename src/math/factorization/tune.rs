@@ -82,8 +82,7 @@ pub(super) fn tune(
 
     let Climb { at, state: mut started, .. } = climb;
     let likelihood = problem.likelihood(at.tie_weight);
-    let limits = Limits { expansions: 0, ..super::FINAL };
-    let report = likelihood.maximize(&mut started.state, &at, limits, observer)?;
+    let report = likelihood.maximize(&mut started.state, &at, likelihood.limits(0), observer)?;
     let factorization = problem.finish(&likelihood, started, report, &at)?;
     Ok(Tuned { factorization, trials })
 }

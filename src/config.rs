@@ -178,6 +178,28 @@ impl ServeSettings {
         ] {
             at_least(field, given as usize, 1)?;
         }
+        if !self.device.is_built_in() {
+            let allowed = "auto or cpu: this build has no GPU support (the cargo feature `cuda`)";
+            return Err(Invalid::new("device", self.device, allowed));
+        }
+        if let Some(model) = &self.model
+            && !model.join("manifest.json").is_file()
+        {
+            let allowed = "a directory that `pref train` wrote, with a manifest.json";
+            return Err(Invalid::new("model", model.display(), allowed));
+        }
+        let models = match &self.models {
+            Some(place) => ArtifactLocation::new(place),
+            // The place is kept in the database, and the next start may be in another directory.
+            None => {
+                let models = data_dir.join("models");
+                ArtifactLocation::from(std::path::absolute(&models).unwrap_or(models).as_path())
+            }
+        };
+        models.check().map_err(|error| {
+            let allowed = "a directory; s3://… in a build with the cargo feature `aws`, gs://… with `gcp`";
+            Invalid::new("models", &models, format!("{allowed} ({error})"))
+        })?;
         Ok(Config {
             listen: self.listen,
             model: self.model.clone(),
@@ -198,14 +220,7 @@ impl ServeSettings {
                     offline: self.offline,
                     ..BackboneOptions::default()
                 },
-                models: match &self.models {
-                    Some(place) => ArtifactLocation::new(place),
-                    // The place is kept in the database, and the next start may be in another directory.
-                    None => {
-                        let models = data_dir.join("models");
-                        ArtifactLocation::from(std::path::absolute(&models).unwrap_or(models).as_path())
-                    }
-                },
+                models,
                 job_lease: Duration::from_secs(self.job_lease_seconds),
                 job_poll: Duration::from_millis(self.job_poll_ms),
                 ..EngineConfig::default()
@@ -291,6 +306,14 @@ mod tests {
         assert_eq!(field(&["--listen", "0.0.0.0:50051"]), "listen");
         assert_eq!(field(&["--max-responses", "1"]), "max_responses");
         assert_eq!(field(&["--call-timeout-seconds", "0"]), "call_timeout_seconds");
+        assert_eq!(field(&["--model", "nowhere"]), "model");
+        if !cfg!(feature = "cuda") {
+            assert_eq!(field(&["--device", "cuda:0"]), "device");
+        }
+        if !cfg!(feature = "aws") {
+            assert_eq!(field(&["--models", "s3://bucket/models"]), "models");
+        }
+        assert_eq!(field(&["--models", "://"]), "models");
         let error = check(&["--database-url", "mysql://me:secret@host/pref"]).unwrap_err();
         assert_eq!((error.field.as_str(), error.given.as_str()), ("database_url", "scheme \"mysql\""));
     }

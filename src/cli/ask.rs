@@ -7,6 +7,7 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::Global;
+use super::client::{ServerArgs, explain, has_reason};
 use super::in_words::styles;
 use crate::service::proto;
 use proto::generate_response::Event;
@@ -21,16 +22,15 @@ pub(super) struct Args {
     /// Who you are to the service
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// A running `pref serve` or `pref quickstart`
-    #[arg(long, env = "PREF_SERVER", default_value = "http://127.0.0.1:50051", value_name = "URL")]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Where the questions come from; without it, the first pool of the server
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
     /// How many questions
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     questions: u32,
-    /// The prompt to answer at the end; without it, one of the pool
+    /// The prompt to answer at the end; without it, that of the last question
     #[arg(long, value_name = "PROMPT")]
     prompt: Option<String>,
 }
@@ -41,18 +41,26 @@ pub(super) fn run(args: Args, _: &Global) -> anyhow::Result<()> {
 }
 
 async fn ask(args: Args) -> anyhow::Result<()> {
-    let channel = super::client::connect(&args.server).await?;
+    let channel = args.server.connect().await?;
     let pool = match args.pool {
         Some(pool) => pool,
         None => super::client::first_pool(&channel).await?,
     };
     let mut session =
         Session { client: PersonalizationServiceClient::new(channel.clone()), user: args.user, pool };
-    println!("Which answer do you like better?  a, b, t (both alike), n (neither), s (skip), q (enough)\n");
+    if let Some(prompt) = &args.prompt {
+        // Better refused now than after ten answers.
+        let answered = session.complete(prompt, GenerationStrategy::Unguided).await;
+        answered.with_context(|| format!("--prompt {prompt:?} cannot be answered"))?;
+    }
+
+    println!("Which answer do you like better? Type a letter and Enter:");
+    println!("a, b, t (both alike), n (neither is any good), s (skip) or q (enough).\n");
     let mut profile = None;
+    let mut prompt = None;
     for number in 1..=args.questions {
-        let Some(query) = session.question().await? else {
-            println!("There is nothing left to ask.");
+        let Some(Asked { query, before }) = session.question().await? else {
+            println!("There is nothing left to ask: each pair of this pool was asked, or is open still.");
             break;
         };
         println!("─── {number} of {} · worth {:.2} bits ───", args.questions, query.information_gain);
@@ -62,35 +70,44 @@ async fn ask(args: Args) -> anyhow::Result<()> {
             indented(&query.response_a),
             indented(&query.response_b)
         );
+        prompt = Some(query.prompt);
+        profile = Some(before);
         let Some(outcome) = read_outcome(&mut std::io::stdin().lock())? else { break };
         profile = Some(session.answer(query.query_id, outcome).await?);
     }
     let profile = match profile {
-        Some(profile) => profile,
+        Some(profile) => Some(profile),
         None => session.profile().await?,
     };
-    let labels = super::client::labels(&channel, &profile.model_version).await?;
-    println!(
-        "\n{} after {} answers, {:.0} % of the uncertainty left:",
-        profile.user_id,
-        profile.answers,
-        100.0 * profile.remaining_uncertainty
-    );
-    print!("{}", styles(&profile.coefficients, &profile.standard_errors, &labels));
-    let prompt = match args.prompt {
-        Some(prompt) => Some(prompt),
-        None => session.question().await?.map(|query| query.prompt),
-    };
-    if let Some(prompt) = prompt {
-        println!("\n{prompt}");
-        for (title, strategy) in
-            [("For you", GenerationStrategy::BestOfN), ("For anybody", GenerationStrategy::Unguided)]
-        {
+    match profile {
+        Some(profile) => {
+            let functions = super::client::base_functions(&channel, &profile.model_version).await?;
             println!(
-                "\n  {title}\n    {}",
-                session.complete(&prompt, strategy).await?.replace('\n', "\n    ")
+                "\n{} after {} {}, {:.0} % of the uncertainty left:",
+                profile.user_id,
+                profile.answers,
+                if profile.answers == 1 { "answer" } else { "answers" },
+                100.0 * profile.remaining_uncertainty
             );
+            print!("{}", styles(&profile.coefficients, &profile.standard_errors, &functions));
         }
+        None => println!("\nNothing is known of {}, who counts as the average person.", session.user),
+    }
+
+    let prompt = match args.prompt.or(prompt) {
+        Some(prompt) => Some(prompt),
+        None => session.prompt_of_an_answer().await?,
+    };
+    let Some(prompt) = prompt else {
+        println!("\nTo see a prompt answered, name one of the pool: --prompt PROMPT");
+        return Ok(());
+    };
+    println!("\n{prompt}");
+    for (title, strategy) in
+        [("For you", GenerationStrategy::BestOfN), ("For anybody", GenerationStrategy::Unguided)]
+    {
+        let answer = session.complete(&prompt, strategy).await?;
+        println!("\n  {title}\n    {}", answer.replace('\n', "\n    "));
     }
     Ok(())
 }
@@ -101,20 +118,29 @@ struct Session {
     pool: String,
 }
 
+/// A question, and what was known of the person when it was asked.
+struct Asked {
+    query: proto::Query,
+    before: UserProfile,
+}
+
 impl Session {
-    /// The next question; nothing where every pair has been seen.
-    async fn question(&mut self) -> anyhow::Result<Option<proto::Query>> {
+    /// The next question; nothing where no pair is left.
+    async fn question(&mut self) -> anyhow::Result<Option<Asked>> {
         let request = proto::NextQueryRequest {
             user_id: self.user.clone(),
             source: Some(Source::Pool(self.pool.clone())),
             request_id: Uuid::new_v4().to_string(),
             ..Default::default()
         };
-        match self.client.next_query(request).await {
-            Ok(reply) => Ok(reply.into_inner().queries.into_iter().next()),
-            Err(status) if super::client::reason(&status).as_deref() == Some("NOTHING_TO_ASK") => Ok(None),
-            Err(status) => Err(super::client::explain(status)),
-        }
+        let reply = match self.client.next_query(request).await {
+            Ok(reply) => reply.into_inner(),
+            Err(status) if has_reason(&status, "NO_QUESTION_LEFT") => return Ok(None),
+            Err(status) => return Err(explain(status)),
+        };
+        let query = reply.queries.into_iter().next().context("the server answered without a question")?;
+        let before = reply.profile.context("the server answered without a profile")?;
+        Ok(Some(Asked { query, before }))
     }
 
     async fn answer(&mut self, query_id: String, outcome: Outcome) -> anyhow::Result<UserProfile> {
@@ -125,14 +151,35 @@ impl Session {
             request_id: Uuid::new_v4().to_string(),
             ..Default::default()
         };
-        let reply = self.client.submit_preference(request).await.map_err(super::client::explain)?;
+        let reply = self.client.submit_preference(request).await.map_err(explain)?;
         reply.into_inner().profile.context("the server answered without a profile")
     }
 
-    async fn profile(&mut self) -> anyhow::Result<UserProfile> {
+    /// What is known of the person; nothing of one who was never asked.
+    async fn profile(&mut self) -> anyhow::Result<Option<UserProfile>> {
         let request = proto::GetUserRequest { user_id: self.user.clone(), ..Default::default() };
-        let reply = self.client.get_user(request).await.map_err(super::client::explain)?;
-        reply.into_inner().profile.context("the server answered without a profile")
+        match self.client.get_user(request).await {
+            Ok(reply) => Ok(reply.into_inner().profile),
+            Err(status) if has_reason(&status, "USER_NOT_FOUND") => Ok(None),
+            Err(status) => Err(explain(status)),
+        }
+    }
+
+    /// A prompt that the person has judged answers to, if it can be answered here.
+    async fn prompt_of_an_answer(&mut self) -> anyhow::Result<Option<String>> {
+        let request = proto::ListPreferencesRequest { user_id: self.user.clone(), ..Default::default() };
+        let answers = match self.client.list_preferences(request).await {
+            Ok(reply) => reply.into_inner().preferences,
+            Err(status) if has_reason(&status, "USER_NOT_FOUND") => return Ok(None),
+            Err(status) => return Err(explain(status)),
+        };
+        let prompt = answers.into_iter().find_map(|answer| answer.comparison).map(|judged| judged.prompt);
+        match prompt {
+            Some(prompt) if self.complete(&prompt, GenerationStrategy::Unguided).await.is_ok() => {
+                Ok(Some(prompt))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn complete(&mut self, prompt: &str, strategy: GenerationStrategy) -> anyhow::Result<String> {
@@ -142,8 +189,8 @@ impl Session {
             strategy: strategy.into(),
             ..Default::default()
         });
-        let mut events = self.client.generate(request).await.map_err(super::client::explain)?.into_inner();
-        while let Some(response) = events.message().await.map_err(super::client::explain)? {
+        let mut events = self.client.generate(request).await.map_err(explain)?.into_inner();
+        while let Some(response) = events.message().await.map_err(explain)? {
             if let Some(Event::Finished(finished)) = response.event {
                 return Ok(finished.text);
             }
@@ -156,7 +203,7 @@ impl Session {
 fn read_outcome(input: &mut impl BufRead) -> anyhow::Result<Option<Outcome>> {
     loop {
         print!("> ");
-        std::io::stdout().flush()?;
+        super::output::stdout().flush()?;
         let mut line = String::new();
         if input.read_line(&mut line)? == 0 {
             println!();

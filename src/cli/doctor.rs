@@ -3,6 +3,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::Global;
+use super::output::in_full;
 use crate::config::{Config, ServeSettings};
 use crate::domain::TenantId;
 use crate::engine::{Engine, Readiness};
@@ -28,14 +29,14 @@ pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     if args.json {
         let entry = |(check, result): &Finding| match result {
             Ok(found) => serde_json::json!({ "check": check, "ok": true, "found": found }),
-            Err(error) => serde_json::json!({ "check": check, "ok": false, "found": format!("{error:#}") }),
+            Err(error) => serde_json::json!({ "check": check, "ok": false, "found": in_full(error) }),
         };
         println!("{}", serde_json::Value::Array(findings.iter().map(entry).collect()));
     } else {
         for (check, result) in &findings {
             match result {
                 Ok(found) => println!("ok      {check}: {found}"),
-                Err(error) => println!("FAILED  {check}: {error:#}"),
+                Err(error) => println!("FAILED  {check}: {}", in_full(error)),
             }
         }
     }
@@ -67,20 +68,23 @@ async fn examine(settings: &ServeSettings, data_dir: &Path) -> Vec<Finding> {
             store.close().await;
         }
         Err(error @ StoreError::InUse { .. }) => {
-            findings.push(("database", Ok(format!("a server runs here already: {error}"))));
+            let told =
+                "a server runs here already, and is in the way of another (`pref health` asks how it is)";
+            findings.push(("database", Err(error).context(told)));
         }
         Err(error) => findings.push(("database", Err(error.into()))),
     }
     findings
 }
 
-fn writable(data_dir: &Path) -> anyhow::Result<String> {
-    let probe = data_dir.join(format!(".doctor-{}", std::process::id()));
-    std::fs::create_dir_all(data_dir)
+/// Makes the directory where it is not there, and writes a file in it, which goes again.
+pub(super) fn writable(directory: &Path) -> anyhow::Result<String> {
+    let probe = directory.join(format!(".probe-{}", std::process::id()));
+    std::fs::create_dir_all(directory)
         .and_then(|()| std::fs::write(&probe, b""))
         .and_then(|()| std::fs::remove_file(&probe))
-        .with_context(|| format!("cannot write to {}", data_dir.display()))?;
-    Ok(format!("{} can be written", data_dir.display()))
+        .with_context(|| format!("cannot write to the directory {}", directory.display()))?;
+    Ok(format!("{} can be written", directory.display()))
 }
 
 async fn address(config: &Config) -> anyhow::Result<String> {

@@ -40,7 +40,7 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
         ..BackboneOptions::default()
     };
     let backbone = open_backbone(&args.backbone, &options)?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(super::output::stdout());
     Lines::TextsOrResponses.read(std::io::stdin().lock(), |texts| {
         let texts: Vec<_> = texts.iter().map(OwnedText::borrow).collect();
         for embedding in backbone.embed(&texts)? {

@@ -1,19 +1,19 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Global;
+use super::client::endpoint;
 use crate::config::DEFAULT_LISTEN;
 
 /// Ask a server whether it serves; exit code 0 only if it does. For a container's health check.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Address of the server.
-    #[arg(long, env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
+    /// The server: its address, or http:// and its address.
+    #[arg(long, visible_alias = "server", env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
     address: String,
     /// One service, such as pref.v1.PersonalizationService; by default the server as a whole.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -43,10 +43,7 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
 
 async fn check(args: &Args) -> anyhow::Result<ServingStatus> {
     let limit = Duration::from_secs(args.timeout_seconds);
-    let endpoint = Endpoint::try_from(format!("http://{}", args.address))
-        .with_context(|| format!("address {:?}", args.address))?
-        .connect_timeout(limit)
-        .timeout(limit);
+    let endpoint = endpoint(&args.address)?.connect_timeout(limit).timeout(limit);
     let channel = endpoint.connect().await.with_context(|| format!("cannot reach {}", args.address))?;
     let request = HealthCheckRequest { service: args.service.clone() };
     let reply = HealthClient::new(channel).check(request).await;

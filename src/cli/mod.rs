@@ -3,6 +3,10 @@
 //! A subcommand parses, calls the rooms, and prints: results on standard output, progress and errors on standard
 //! error. It holds no logic that another room could want.
 
+// First: its macros are for the modules after it.
+#[macro_use]
+mod output;
+
 mod ask;
 mod client;
 mod config_check;
@@ -11,6 +15,7 @@ mod doctor;
 mod embed;
 mod evaluate;
 mod health;
+mod import;
 mod in_words;
 mod migrate;
 mod quickstart;
@@ -55,6 +60,7 @@ enum Command {
     Embed(embed::Args),
     Evaluate(evaluate::Args),
     Health(health::Args),
+    Import(import::Args),
     Migrate(migrate::Args),
     Quickstart(Box<quickstart::Args>),
     Score(score::Args),
@@ -75,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Embed(args) => embed::run(args, &global),
         Command::Evaluate(args) => evaluate::run(args, &global),
         Command::Health(args) => health::run(args, &global),
+        Command::Import(args) => import::run(args, &global),
         Command::Migrate(args) => migrate::run(args, &global),
         Command::Quickstart(args) => quickstart::run(*args, &global),
         Command::Score(args) => score::run(args, &global),
@@ -86,7 +93,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::in_full(&error));
             ExitCode::FAILURE
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
         Some(file) => read_coefficients(file, model.base_functions())?,
         None => model.manifest().prior.mean(),
     };
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(super::output::stdout());
     Lines::Responses.read(std::io::stdin().lock(), |texts| {
         let texts: Vec<_> = texts.iter().map(OwnedText::borrow).collect();
         for phi in model.features(&texts)? {

@@ -47,7 +47,6 @@ pub(super) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 
 /// Serves until the process is asked to stop; the model is loaded meanwhile.
 pub(super) async fn serve(listener: TcpListener, engine: Engine, config: &Config) -> anyhow::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "listening");
     let loading = load_model(&engine, config);
     let serving = service::serve(listener, stop_signal(), engine.clone(), &config.service);
     let (mut loading, mut serving) = (std::pin::pin!(loading), std::pin::pin!(serving));

@@ -53,10 +53,12 @@ impl Lines {
             if read == 0 {
                 break;
             }
+            // Windows' editors put a byte order mark before the first line.
+            let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
             if line.trim().is_empty() {
                 continue;
             }
-            let text = self.parse(&line).with_context(|| format!("line {number}"))?;
+            let text = self.parse(line).with_context(|| format!("line {number}"))?;
             if chunk.len() >= CHUNK && chunk.last().is_some_and(|last| last.prompt != text.prompt) {
                 take(&chunk)?;
                 chunk.clear();
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn takes_both_forms_and_passes_over_blank_lines_and_other_fields() {
-        let input = b"{\"text\": \"a\"}\n\n{\"prompt\": \"x\", \"response\": \"\", \"id\": 7}";
+        let input = b"\xef\xbb\xbf{\"text\": \"a\"}\n\n{\"prompt\": \"x\", \"response\": \"\", \"id\": 7}";
         let chunks = read(Lines::TextsOrResponses, input).unwrap();
         let text =
             |prompt: &str, response: &str| OwnedText { prompt: prompt.into(), response: response.into() };

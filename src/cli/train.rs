@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -53,6 +53,8 @@ fn base_functions(text: &str) -> Result<BaseFunctions, String> {
 
 pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
     let data = read_dataset(&args.data, Limits { text_bytes: args.max_text_bytes })?;
+    // Better refused now than after the training.
+    places_can_be_written(&args.output, args.json.as_deref())?;
     let backbone = open_backbone(&args.backbone, &Default::default())?;
     let config =
         TrainConfig { base_functions: args.base_functions.0, seed: args.seed, ..TrainConfig::default() };
@@ -67,6 +69,27 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
     print!("{}", base_function_table(&manifest));
     println!("\nWritten to {}. To see what each base function rewards: pref describe --model {0}", location);
     Ok(())
+}
+
+/// Tries both and leaves them as they are, or unmade; the file may lie in the directory.
+fn places_can_be_written(directory: &Path, file: Option<&Path>) -> anyhow::Result<()> {
+    let is_there = directory.exists();
+    super::doctor::writable(directory)?;
+    let file = file.map_or(Ok(()), |path| {
+        file_can_be_written(path).with_context(|| format!("--json {}", path.display()))
+    });
+    if !is_there {
+        fs::remove_dir(directory)?;
+    }
+    file
+}
+
+fn file_can_be_written(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        return fs::File::options().append(true).open(path).map(drop);
+    }
+    fs::File::create_new(path)?;
+    fs::remove_file(path)
 }
 
 /// What was learned and how well it predicts, for a person.

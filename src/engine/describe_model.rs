@@ -19,6 +19,10 @@ pub struct BaseFunction {
     pub difference_share: f64,
     /// Its share of what people have in common, μ_j² / ‖μ‖².
     pub common_share: f64,
+    /// μ_j, the average person's coefficient.
+    pub prior_mean: f64,
+    /// √Σ_jj, how far people's coefficients lie from it.
+    pub prior_standard_deviation: f64,
     /// What it rewards, in a few words; empty where no word fits.
     pub label: String,
     /// Texts that it rewards most, best first.
@@ -40,6 +44,8 @@ impl Engine {
         let location = ArtifactLocation::new(row.location.clone());
         let (model, manifest) = ModelSummary::read(row)?;
         let texts = if model.shared { Vec::new() } else { Artifact::load(&location).await?.examples };
+        // Both were found to have J rows when the model was registered.
+        let (mean, covariance) = (manifest.prior.mean(), manifest.prior.covariance());
         let base_functions = (0..manifest.base_functions)
             .map(|j| {
                 let Examples { mut top, mut bottom } = texts.get(j).cloned().unwrap_or_default();
@@ -49,6 +55,8 @@ impl Engine {
                 BaseFunction {
                     difference_share: share(&manifest.personal_shares),
                     common_share: share(&manifest.common_shares),
+                    prior_mean: mean[j],
+                    prior_standard_deviation: covariance[(j, j)].sqrt(),
                     label: manifest.labels.get(j).cloned().unwrap_or_default(),
                     top,
                     bottom,

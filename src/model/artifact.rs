@@ -196,6 +196,14 @@ impl ArtifactLocation {
         Self { name: format!("{}/{version}", self.name.trim_end_matches('/')) }
     }
 
+    /// Whether this build reads and writes places of this kind; asks nothing of the network.
+    ///
+    /// # Errors
+    /// [`ModelError::Storage`] for a URL that cannot be read, or whose scheme is not built in.
+    pub fn check(&self) -> Result<(), ModelError> {
+        if self.name.contains("://") { self.store(false).map(drop) } else { Ok(()) }
+    }
+
     /// Whether it lies on this machine, where other servers do not see it.
     pub fn is_local(&self) -> bool {
         !self.name.contains("://") || self.name.starts_with("file://")

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -134,19 +135,34 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// Whether this build knows such devices; the machine may still have none.
+    pub fn is_built_in(self) -> bool {
+        cfg!(feature = "cuda") || !matches!(self, Self::Cuda(_))
+    }
+
     /// The device itself.
     pub fn open(self) -> Result<Device, ModelError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
             Self::Cuda(ordinal) => Device::new_cuda(ordinal).map_err(|error| ModelError::Device {
-                given: format!("cuda:{ordinal}"),
+                given: self.to_string(),
                 reason: if cfg!(feature = "cuda") {
                     error.to_string()
                 } else {
                     "this build has no GPU support".to_owned()
                 },
             }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
         }
     }
 }

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgPool, SqlitePool};
+use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
 
 use super::sql::{Db, values};
 use super::{Database, StoreConfig, StoreError};
@@ -95,9 +95,24 @@ async fn open_postgres(url: &str, config: &StoreConfig) -> Result<PgPool, StoreE
                 Ok(true)
             })
         })
-        .connect_with(options)
-        .await?;
-    Ok(pool)
+        .connect_with(options.clone())
+        .await;
+    match pool {
+        Err(sqlx::Error::PoolTimedOut) => Err(why_unreachable(&options).await),
+        pool => Ok(pool?),
+    }
+}
+
+/// How long a server that lets a pool wait in vain may take to say why.
+const LAST_TRY: Duration = Duration::from_secs(1);
+
+/// The reason behind a pool's timeout. (A pool takes a refused connection for a database that is about to start, tries
+/// on, and in the end knows only that time is up.)
+async fn why_unreachable(options: &PgConnectOptions) -> StoreError {
+    match tokio::time::timeout(LAST_TRY, PgConnection::connect_with(options)).await {
+        Ok(Err(reason)) => reason.into(),
+        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut.into(),
+    }
 }
 
 /// WAL lets readers go on while the one writer writes; synchronous FULL waits for the disk at every commit, so that

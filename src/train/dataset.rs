@@ -196,7 +196,7 @@ pub struct Builder {
     equal: usize,
 }
 
-/// One line of a preference file, before it is checked; borrowed where it can be.
+/// One line of a preference file with every field there and a preference from 0 to 1; borrowed where it can be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line<'a> {
     pub(super) user_id: &'a str,
@@ -232,10 +232,6 @@ impl Builder {
         };
         if line.prompt.trim().is_empty() {
             return Err(Invalid::new("prompt", format!("{:?}", line.prompt), "text that is not blank"));
-        }
-        if !(0.0..=1.0).contains(&line.preference) {
-            let allowed = "a number from 0 (response_b preferred) to 1 (response_a preferred)";
-            return Err(Invalid::new("preference", line.preference, allowed));
         }
         self.insert(
             user,

@@ -7,12 +7,20 @@ use crate::model::ModelError;
 /// Why a data file could not be read or a model not be trained.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A file that cannot be opened or read: missing, a directory, a cut or foreign `.gz`.
+    /// A file that cannot be opened: missing, a directory.
+    #[error("{}: cannot be opened: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file that cannot be read to its end: a cut `.gz`.
     #[error("{}:{line}: cannot read on: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The line being read, from 1; 0 where the file cannot be opened.
+        /// The line being read, from 1.
         line: usize,
         /// What the system says.
         source: std::io::Error,

@@ -22,5 +22,5 @@ pub use error::TrainError;
 pub use measure::{QuadrantScore, Quadrants};
 pub use observer::{Observer, Stage};
 pub use pipeline::{ChosenReport, SolverEnd, TrainConfig, TrainReport, Trained, TrialReport, train};
-pub use read::{Limits, read_candidates, read_dataset};
+pub use read::{CandidateRow, Limits, candidate_rows, judgment_rows, read_candidates, read_dataset};
 pub use split::{Fold, Quadrant, Split, SplitConfig, folds, split, split_rows};

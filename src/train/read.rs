@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::dataset::{Builder, Dataset, Line};
 use super::error::TrainError;
-use crate::domain::{Candidates, Invalid};
+use crate::domain::{Candidates, Comparison, Invalid, Judgment, PoolName, UserId};
 
 /// What a line may hold at most.
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +45,7 @@ pub fn read_dataset<P: AsRef<Path>>(paths: &[P], limits: Limits) -> Result<Datas
     for path in paths {
         for_each_line(path.as_ref(), limits, |line| {
             let line: PreferenceLine = parse(line, PREFERENCE_FIELDS)?;
-            let prompt = text("prompt", &line.prompt, limits)?;
-            let response_a = text("response_a", &line.response_a, limits)?;
-            let response_b = text("response_b", &line.response_b, limits)?;
-            builder.parse(Line {
-                user_id: line.user_id.as_deref().ok_or_else(|| missing("user_id", "the id of a user"))?,
-                prompt,
-                response_a,
-                response_b,
-                preference: line.preference.ok_or_else(|| missing("preference", "a number from 0 to 1"))?,
-                group: line.group.as_deref().unwrap_or_default(),
-            })
+            builder.parse(line.check(limits)?)
         })?;
     }
     let lines = builder.lines();
@@ -73,27 +63,68 @@ pub fn read_dataset<P: AsRef<Path>>(paths: &[P], limits: Limits) -> Result<Datas
 pub fn read_candidates<P: AsRef<Path>>(paths: &[P], limits: Limits) -> Result<Vec<Candidates>, TrainError> {
     let mut all = Vec::new();
     for path in paths {
-        for_each_line(path.as_ref(), limits, |line| {
-            let line: CandidatesLine = parse(line, CANDIDATES_FIELDS)?;
-            let prompt = text("prompt", &line.prompt, limits)?;
-            if prompt.trim().is_empty() {
-                return Err(Invalid::new("prompt", format!("{prompt:?}"), "text that is not blank"));
-            }
-            let responses = line.responses.unwrap_or_default();
-            if responses.is_empty() {
-                return Err(missing("responses", "a list of at least one text"));
-            }
-            for (index, response) in responses.iter().enumerate() {
-                check_length(&format!("responses[{index}]"), response, limits)?;
-            }
-            all.push(Candidates { prompt: prompt.to_owned(), responses });
-            Ok(())
-        })?;
+        for row in candidate_rows(path.as_ref(), limits) {
+            all.push(row?.1.candidates);
+        }
     }
     if all.is_empty() {
         return Err(TrainError::NoCandidates { files: join(paths) });
     }
     Ok(all)
+}
+
+/// A line of a pool file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CandidateRow {
+    /// The pool that the line names, if it names one.
+    pub pool: Option<PoolName>,
+    /// The prompt, and at least one response.
+    pub candidates: Candidates,
+}
+
+/// A pool file's rows as they are asked for, each with its line: as [`read_candidates`], for files of any length.
+pub fn candidate_rows(
+    path: &Path,
+    limits: Limits,
+) -> impl Iterator<Item = Result<(usize, CandidateRow), TrainError>> + Send + use<> {
+    rows(path, limits, |line, limits| {
+        let line: CandidatesLine = parse(line, CANDIDATES_FIELDS)?;
+        let prompt = text("prompt", &line.prompt, limits)?;
+        if prompt.trim().is_empty() {
+            return Err(Invalid::new("prompt", format!("{prompt:?}"), "text that is not blank"));
+        }
+        let responses = line.responses.unwrap_or_default();
+        if responses.is_empty() {
+            return Err(missing("responses", "a list of at least one text"));
+        }
+        for (index, response) in responses.iter().enumerate() {
+            check_length(&format!("responses[{index}]"), response, limits)?;
+        }
+        let pool = line.pool.map(PoolName::parse).transpose()?;
+        Ok(CandidateRow { pool, candidates: Candidates { prompt: prompt.to_owned(), responses } })
+    })
+}
+
+/// A preference file's rows as they are asked for, each with its line: as [`read_dataset`], for files of any length.
+/// A line whose two responses are equal has nothing to tell and is `None`.
+pub fn judgment_rows(
+    path: &Path,
+    limits: Limits,
+) -> impl Iterator<Item = Result<(usize, Option<Judgment>), TrainError>> + Send + use<> {
+    rows(path, limits, |line, limits| {
+        let line: PreferenceLine = parse(line, PREFERENCE_FIELDS)?;
+        let Line { user_id, prompt, response_a, response_b, preference, group } = line.check(limits)?;
+        let user_id = UserId::parse(user_id)?;
+        if response_a == response_b {
+            return Ok(None);
+        }
+        Ok(Some(Judgment {
+            user_id,
+            comparison: Comparison::parse(prompt, response_a, response_b)?,
+            preference,
+            group: group.to_owned(),
+        }))
+    })
 }
 
 /// A line of a preference file; everything optional, so that what is missing can be named.
@@ -107,9 +138,27 @@ struct PreferenceLine {
     group: Option<String>,
 }
 
-/// A line of a pool file.
+impl PreferenceLine {
+    /// With every field there, texts within the limits, and a preference from 0 to 1.
+    fn check(&self, limits: Limits) -> Result<Line<'_>, Invalid> {
+        let prompt = text("prompt", &self.prompt, limits)?;
+        let response_a = text("response_a", &self.response_a, limits)?;
+        let response_b = text("response_b", &self.response_b, limits)?;
+        let user_id = self.user_id.as_deref().ok_or_else(|| missing("user_id", "the id of a user"))?;
+        let preference = self.preference.ok_or_else(|| missing("preference", "a number from 0 to 1"))?;
+        if !(0.0..=1.0).contains(&preference) {
+            let allowed = "a number from 0 (response_b preferred) to 1 (response_a preferred)";
+            return Err(Invalid::new("preference", preference, allowed));
+        }
+        let group = self.group.as_deref().unwrap_or_default();
+        Ok(Line { user_id, prompt, response_a, response_b, preference, group })
+    }
+}
+
+/// A line of a pool file; everything optional, as above.
 #[derive(Deserialize)]
 struct CandidatesLine {
+    pool: Option<String>,
     prompt: Option<String>,
     responses: Option<Vec<String>>,
 }
@@ -127,6 +176,7 @@ const PREFERENCE_FIELDS: &[Field] = &[
 ];
 
 const CANDIDATES_FIELDS: &[Field] = &[
+    ("pool", "a string", Value::is_string),
     ("prompt", "a string", Value::is_string),
     ("responses", "a list of strings", |value| {
         value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
@@ -208,43 +258,107 @@ fn join<P: AsRef<Path>>(paths: &[P]) -> String {
     paths.iter().map(|path| path.as_ref().display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Hands the lines of a file on one by one, unpacked where its first bytes are gzip's.
+/// Hands the lines of a file on one by one.
 fn for_each_line(
     path: &Path,
     limits: Limits,
     mut take: impl FnMut(&[u8]) -> Result<(), Invalid>,
 ) -> Result<(), TrainError> {
-    let open = || -> std::io::Result<Box<dyn BufRead>> {
-        let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
-        let packed = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-        Ok(if packed {
-            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
-        } else {
-            Box::new(file)
-        })
-    };
-    let mut file = open().map_err(|source| TrainError::read(path, 0, source))?;
-    let most = limits.line_bytes();
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let read = (&mut file)
-            .take(most as u64 + 1)
-            .read_until(b'\n', &mut line)
-            .map_err(|source| TrainError::read(path, number, source))?;
-        if read == 0 {
-            break;
-        }
-        if line.len() > most {
-            let given = format!("more than {most} bytes without a line end");
-            let invalid = Invalid::new("line", given, format!("at most {most} bytes"));
-            return Err(TrainError::line(path, number, invalid));
-        }
-        if !line.trim_ascii().is_empty() {
-            take(&line).map_err(|source| TrainError::line(path, number, source))?;
-        }
+    let mut lines = Lines::open(path, limits)?;
+    while let Some(line) = lines.next()? {
+        let taken = take(line);
+        taken.map_err(|invalid| lines.refused(invalid))?;
     }
     Ok(())
+}
+
+/// A file's rows as they are asked for, each with its line; the first error is the last item.
+fn rows<T>(
+    path: &Path,
+    limits: Limits,
+    parse: fn(&[u8], Limits) -> Result<T, Invalid>,
+) -> impl Iterator<Item = Result<(usize, T), TrainError>> + Send + use<T> {
+    let mut opened = Some(Lines::open(path, limits));
+    std::iter::from_fn(move || {
+        let mut lines = match opened.take()? {
+            Ok(lines) => lines,
+            Err(error) => return Some(Err(error)),
+        };
+        let row = match lines.next() {
+            Ok(Some(line)) => parse(line, limits),
+            Ok(None) => return None,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(match row {
+            Ok(row) => {
+                let number = lines.number;
+                opened = Some(Ok(lines));
+                Ok((number, row))
+            }
+            Err(invalid) => Err(lines.refused(invalid)),
+        })
+    })
+}
+
+/// What Windows' editors put before the first line of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The lines of a file that are not blank, unpacked where its first bytes are gzip's.
+struct Lines {
+    path: PathBuf,
+    file: Box<dyn BufRead + Send>,
+    /// Longest line, in bytes.
+    most: usize,
+    /// The line that was read last, from 1.
+    number: usize,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn open(path: &Path, limits: Limits) -> Result<Self, TrainError> {
+        let open = || -> std::io::Result<Box<dyn BufRead + Send>> {
+            let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+            let packed = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+            Ok(if packed {
+                Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
+            } else {
+                Box::new(file)
+            })
+        };
+        let file = open().map_err(|source| TrainError::Open { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, most: limits.line_bytes(), number: 0, line: Vec::new() })
+    }
+
+    /// The next line; nothing after the last.
+    fn next(&mut self) -> Result<Option<&[u8]>, TrainError> {
+        loop {
+            self.number += 1;
+            self.line.clear();
+            let read = (&mut self.file)
+                .take(self.most as u64 + 1)
+                .read_until(b'\n', &mut self.line)
+                .map_err(|source| TrainError::read(&self.path, self.number, source))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if self.line.len() > self.most {
+                let given = format!("more than {} bytes without a line end", self.most);
+                let invalid = Invalid::new("line", given, format!("at most {} bytes", self.most));
+                return Err(self.refused(invalid));
+            }
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some(&self.line));
+            }
+        }
+    }
+
+    /// What is wrong with the line that was read last.
+    fn refused(&self, invalid: Invalid) -> TrainError {
+        TrainError::line(&self.path, self.number, invalid)
+    }
 }
 
 #[cfg(test)]
@@ -345,11 +459,37 @@ mod tests {
         let error = read_dataset(&[equal.path()], Limits::default()).unwrap_err();
         assert!(error.to_string().ends_with("(1 lines, of which 1 compare a text with itself)"), "{error}");
         let none = Path::new("/nonexistent/preferences.jsonl");
-        assert!(matches!(read_dataset(&[none], Limits::default()), Err(TrainError::Read { line: 0, .. })));
+        assert!(matches!(read_dataset(&[none], Limits::default()), Err(TrainError::Open { .. })));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let marked = file(format!("\u{feff}{GOOD}\n{GOOD}\n").as_bytes());
+        assert_eq!(read_dataset(&[marked.path()], Limits::default()).unwrap().rows().len(), 2);
+        let twice = file(format!("{GOOD}\n\u{feff}{GOOD}\n").as_bytes());
+        let error = read_dataset(&[twice.path()], Limits::default()).unwrap_err().to_string();
+        assert!(error.contains(":2: line: "), "{error}");
+    }
+
+    #[test]
+    fn rows_come_with_their_lines_until_the_first_bad_one() {
+        let equal = GOOD.replace("\"a\"", "\"\"");
+        let content = format!("{GOOD}\n\n{equal}\n{{}}\n{GOOD}\n");
+        let content = file(content.as_bytes());
+        let mut rows = judgment_rows(content.path(), Limits::default());
+        let (line, judgment) = rows.next().unwrap().unwrap();
+        let judgment = judgment.unwrap();
+        assert_eq!((line, judgment.user_id.as_str(), judgment.preference), (1, "u", 1.0));
+        assert_eq!(rows.next().unwrap().unwrap(), (3, None));
+        assert!(matches!(rows.next(), Some(Err(TrainError::Line { line: 4, .. }))));
+        assert!(rows.next().is_none());
     }
 
     #[test]
     fn pools_are_read_and_checked() {
+        let named = file(b"{\"pool\": \"p\", \"prompt\": \"x\", \"responses\": [\"a\"]}\n");
+        let (line, row) = candidate_rows(named.path(), Limits::default()).next().unwrap().unwrap();
+        assert_eq!((line, row.pool), (1, Some(PoolName::parse("p").unwrap())));
         let pool = file(b"{\"prompt\": \"x\", \"responses\": [\"a\", \"\"]}\n");
         let read = read_candidates(&[pool.path()], Limits::default()).unwrap();
         assert_eq!(read, [Candidates { prompt: "x".into(), responses: vec!["a".into(), String::new()] }]);

@@ -142,6 +142,14 @@ on_both_stores! {
         let functions = &description.base_functions;
         assert_eq!(functions.len(), 2);
         assert!((functions.iter().map(|function| function.difference_share).sum::<f64>() - 1.0).abs() < 1e-9);
+        let name = ModelVersion::parse(version.as_str()).unwrap();
+        let row = app.engine.store().model(&TenantId::default_tenant(), &name).await.unwrap().unwrap();
+        let prior = serde_json::from_str::<serde_json::Value>(&row.manifest).unwrap()["prior"].take();
+        for (function, j) in functions.iter().zip(0..2) {
+            assert_eq!(prior["mean"][j], function.prior_mean);
+            let variance = prior["covariance"][j][j].as_f64().unwrap();
+            assert_eq!(function.prior_standard_deviation, variance.sqrt());
+        }
         for (function, index) in functions.iter().zip(0..) {
             assert_eq!((function.index, function.top.len(), function.bottom.len()), (index, 2, 2));
             let value = |text: &BaseFunctionExample| text.value;

@@ -9,6 +9,7 @@ mod activation;
 mod answers;
 mod app;
 mod artifact;
+mod commands;
 mod completions;
 mod concurrency;
 mod lifecycle;

@@ -22,6 +22,7 @@ const KILLS: usize = 3;
 /// `pref serve` as a process of its own, killed with this value.
 pub(crate) struct Server {
     process: Child,
+    pub(crate) address: String,
     pub(crate) channel: Channel,
 }
 
@@ -39,7 +40,7 @@ impl Server {
         BufReader::new(output).read_line(&mut line).expect("it says where it listens");
         let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}"));
         let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
-        let server = Self { process, channel };
+        let server = Self { process, address: address.to_owned(), channel };
         server.until_serving().await;
         server
     }
@@ -68,7 +69,8 @@ impl Drop for Server {
     }
 }
 
-fn pref() -> Command {
+/// The binary, without the settings of whoever runs the tests.
+pub(crate) fn pref() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pref"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PREF_")) {
         command.env_remove(name);
@@ -142,6 +144,16 @@ async fn health_and_exit_codes_tell_whether_it_serves() {
     let taken = taken.unwrap();
     assert!(!taken.status.success());
     assert!(String::from_utf8_lossy(&taken.stderr).contains("in use by another process"), "{taken:?}");
+    let doctor =
+        pref().arg("--data-dir").arg(folder.path()).args(["doctor", "--listen", "127.0.0.1:0"]).output();
+    let doctor = doctor.unwrap();
+    assert!(!doctor.status.success());
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert!(told.contains("FAILED  database: a server runs here already"), "{told}");
+    for address in [server.address.clone(), format!("http://{}", server.address)] {
+        let health = pref().args(["health", "--server", &address]).output().unwrap();
+        assert!(health.status.success(), "{address}: {health:?}");
+    }
     drop(server);
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,17 +1,24 @@
 //! The real binary on the command line: what it prints, what it refuses, and its exit codes.
 
+mod refusals;
 mod train;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs `pref` without the settings of whoever runs the tests.
-pub(crate) fn pref<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
+/// `pref` without the settings of whoever runs the tests.
+pub(crate) fn command<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pref"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PREF_")) {
         command.env_remove(name);
     }
-    command.args(arguments).output().expect("the binary starts")
+    command.args(arguments);
+    command
+}
+
+/// Runs `pref` to its end.
+pub(crate) fn pref<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
+    command(arguments).output().expect("the binary starts")
 }
 
 /// Standard output of a run that must succeed.

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::world::{POOL, World};
-use crate::cli::in_words::styles;
+use crate::cli::in_words::{BaseFunction, styles};
 use crate::domain::{Comparison, Outcome, PairKey, PoolName, TenantId, Weight};
 use crate::engine::{
     Engine, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery, Profile, QuerySource,
@@ -38,9 +38,9 @@ pub(super) async fn show(engine: &Engine, tenant: &TenantId, world: &World) -> a
     for (answers, lambda) in &learned.path {
         println!("  {:<28} AUC {:.3}", format!("after {answers} answers"), unseen.predicted(lambda)?);
     }
-    println!("\nWhat was learned of {} (truth: {one}):", one.id);
-    let manifest = serving.manifest();
-    print!("{}", styles(&learned.profile.coefficients, &learned.profile.standard_errors, &manifest.labels));
+    println!("\nWhat sets {} apart from the average person, as learned (truth: {one}):", one.id);
+    let base_functions = BaseFunction::of_manifest(serving.manifest());
+    print!("{}", styles(&learned.profile.coefficients, &learned.profile.standard_errors, &base_functions));
 
     learn(engine, tenant, world, other, false).await?;
     let (prompt, answers) = same_prompt(engine, tenant, world, [one, other]).await?;

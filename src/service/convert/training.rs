@@ -201,7 +201,15 @@ impl From<ModelSummary> for proto::Model {
 impl From<ModelDescription> for proto::DescribeModelResponse {
     fn from(description: ModelDescription) -> Self {
         let base_functions = description.base_functions.into_iter().zip(0..).map(|(function, index)| {
-            let BaseFunction { difference_share, common_share, label, top, bottom } = function;
+            let BaseFunction {
+                difference_share,
+                common_share,
+                prior_mean,
+                prior_standard_deviation,
+                label,
+                top,
+                bottom,
+            } = function;
             let examples = |texts: Vec<Example>| texts.into_iter().map(Into::into).collect();
             proto::BaseFunction {
                 index,
@@ -210,6 +218,8 @@ impl From<ModelDescription> for proto::DescribeModelResponse {
                 label,
                 top: examples(top),
                 bottom: examples(bottom),
+                prior_mean,
+                prior_standard_deviation,
             }
         });
         Self { model: Some(description.model.into()), base_functions: base_functions.collect() }

@@ -282,6 +282,12 @@ class Client:
 
         return _pages(page, lambda reply: reply.jobs)
 
+    def cancel_training_job(self, job_id: str, *, request_id: str | None = None) -> training.TrainingJob:
+        """Asks a job to stop; one that has ended stays as it ended."""
+        request = training.CancelTrainingJobRequest(job_id=job_id, request_id=_request_id(request_id))
+        reply: training.CancelTrainingJobResponse = self._call(self._training.CancelTrainingJob, request)
+        return reply.job
+
     # Models
 
     def list_models(self) -> Iterator[training.Model]:

@@ -289,20 +289,24 @@ class DescribeModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., base_functions: _Optional[_Iterable[_Union[BaseFunction, _Mapping]]] = ...) -> None: ...
 
 class BaseFunction(_message.Message):
-    __slots__ = ("index", "difference_share", "common_share", "label", "top", "bottom")
+    __slots__ = ("index", "difference_share", "common_share", "label", "top", "bottom", "prior_mean", "prior_standard_deviation")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCE_SHARE_FIELD_NUMBER: _ClassVar[int]
     COMMON_SHARE_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
     BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_STANDARD_DEVIATION_FIELD_NUMBER: _ClassVar[int]
     index: int
     difference_share: float
     common_share: float
     label: str
     top: _containers.RepeatedCompositeFieldContainer[BaseFunctionExample]
     bottom: _containers.RepeatedCompositeFieldContainer[BaseFunctionExample]
-    def __init__(self, index: _Optional[int] = ..., difference_share: _Optional[float] = ..., common_share: _Optional[float] = ..., label: _Optional[str] = ..., top: _Optional[_Iterable[_Union[BaseFunctionExample, _Mapping]]] = ..., bottom: _Optional[_Iterable[_Union[BaseFunctionExample, _Mapping]]] = ...) -> None: ...
+    prior_mean: float
+    prior_standard_deviation: float
+    def __init__(self, index: _Optional[int] = ..., difference_share: _Optional[float] = ..., common_share: _Optional[float] = ..., label: _Optional[str] = ..., top: _Optional[_Iterable[_Union[BaseFunctionExample, _Mapping]]] = ..., bottom: _Optional[_Iterable[_Union[BaseFunctionExample, _Mapping]]] = ..., prior_mean: _Optional[float] = ..., prior_standard_deviation: _Optional[float] = ...) -> None: ...
 
 class BaseFunctionExample(_message.Message):
     __slots__ = ("prompt", "response", "value")

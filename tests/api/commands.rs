@@ -110,8 +110,8 @@ async fn candidates_are_imported_once_and_bad_lines_are_named() {
     let bad = file(&folder, "bad.jsonl", &[tea(), serde_json::json!({ "prompt": "On rain:" })]);
     let refused = server.fails(&["import", "candidates", text(&bad), "--pool", "bad"]);
     assert!(refused.contains("bad.jsonl:2: responses: got nothing"), "{refused}");
-    let none = server.fails(&["ask", "--user", "ada", "--pool", "bad"]);
-    assert!(none.contains("POOL_NOT_FOUND"), "{none}");
+    let (asked, _, none) = server.run(&["ask", "--user", "ada", "--pool", "bad"], "");
+    assert!(!asked && none.contains("POOL_NOT_FOUND"), "{none}");
     // The server's own limits.
     let many: Vec<String> = (0..257).map(|i| i.to_string()).collect();
     let many = serde_json::json!({ "pool": "many", "prompt": "On rain:", "responses": many });

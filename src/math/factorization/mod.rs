@@ -40,7 +40,7 @@ use nalgebra::{DMatrix, DVector};
 use basis::Basis;
 use cells::Cells;
 use head::ByPair;
-use maximize::{Likelihood, Limits};
+use maximize::Likelihood;
 use start::Started;
 
 pub use calibrate::{Newcomers, Scales, calibrate};

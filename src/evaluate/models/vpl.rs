@@ -57,6 +57,7 @@ struct Network<M> {
     /// μ and log σ²
     mean: M,
     log_variance: M,
+    log_variance_bias: M,
     /// r = relu(z(text) H + z U + b) o
     text: M,
     latent: M,
@@ -194,6 +195,8 @@ impl Batch {
 type Drawn<T> = Result<T, candle_core::Error>;
 
 impl Network<Var> {
+    /// Hidden units begin with a spread of about one whatever the length of texts, and σ small: where it begins at 1, the
+    /// noise drowns what the encoder says, and the decoder learns not to listen.
     fn draw(inputs: usize, latent: usize, rng: &mut impl Rng) -> Drawn<Self> {
         let mut matrix = |rows: usize, columns: usize, gain: f64| {
             let scale = gain / (rows as f64).sqrt();
@@ -201,21 +204,22 @@ impl Network<Var> {
             Var::from_tensor(&Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)
         };
         Ok(Self {
-            answer: matrix(inputs, HIDDEN, 1.0)?,
+            answer: matrix(inputs, HIDDEN, 4.0)?,
             answer_bias: matrix(1, HIDDEN, 0.0)?,
             context: matrix(HIDDEN, HIDDEN, 1.4)?,
             count: matrix(1, HIDDEN, 0.1)?,
             context_bias: matrix(1, HIDDEN, 0.0)?,
             mean: matrix(HIDDEN, latent, 1.0)?,
             log_variance: matrix(HIDDEN, latent, 0.1)?,
-            text: matrix(inputs, HIDDEN, 1.0)?,
+            log_variance_bias: Var::from_tensor(&Tensor::full(-4.0_f32, (1, latent), &Device::Cpu)?)?,
+            text: matrix(inputs, HIDDEN, 2.0)?,
             latent: matrix(latent, HIDDEN, 1.0)?,
             text_bias: matrix(1, HIDDEN, 0.0)?,
             reward: matrix(HIDDEN, 1, 1.0)?,
         })
     }
 
-    fn all(&self) -> [&Var; 11] {
+    fn all(&self) -> [&Var; 12] {
         [
             &self.answer,
             &self.answer_bias,
@@ -224,6 +228,7 @@ impl Network<Var> {
             &self.context_bias,
             &self.mean,
             &self.log_variance,
+            &self.log_variance_bias,
             &self.text,
             &self.latent,
             &self.text_bias,
@@ -274,7 +279,8 @@ impl Network<Var> {
         let context = (pooled.matmul(&self.context)? + counts.matmul(&self.count)?)?
             .broadcast_add(&self.context_bias)?
             .relu()?;
-        Ok((context.matmul(&self.mean)?, context.matmul(&self.log_variance)?.clamp(-8.0, 4.0)?))
+        let log_variance = context.matmul(&self.log_variance)?.broadcast_add(&self.log_variance_bias)?;
+        Ok((context.matmul(&self.mean)?, log_variance.clamp(-8.0, 4.0)?))
     }
 
     /// The weights as they are now, in double precision.
@@ -292,6 +298,7 @@ impl Network<Var> {
             context_bias: matrix(&self.context_bias)?,
             mean: matrix(&self.mean)?,
             log_variance: matrix(&self.log_variance)?,
+            log_variance_bias: matrix(&self.log_variance_bias)?,
             text: matrix(&self.text)?,
             latent: matrix(&self.latent)?,
             text_bias: matrix(&self.text_bias)?,
@@ -346,7 +353,9 @@ impl Network<DMatrix<f64>> {
             (self.context.tr_mul(&pooled) + self.count.transpose() * count + self.context_bias.transpose())
                 .column(0)
                 .map(relu);
-        let log_variance = self.log_variance.tr_mul(&context).map(|l| l.clamp(-8.0, 4.0));
+        let log_variance = (self.log_variance.tr_mul(&context)
+            + self.log_variance_bias.transpose().column(0))
+        .map(|l| l.clamp(-8.0, 4.0));
         (self.mean.tr_mul(&context), log_variance.map(|l| (0.5 * l).exp()))
     }
 }

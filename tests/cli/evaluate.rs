@@ -1,0 +1,204 @@
+//! `pref evaluate`: every method end to end on a small Attributes set, and the studies.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{fails, succeeds, text};
+
+const METHODS: [&str; 13] = [
+    "pref",
+    "paper",
+    "classic",
+    "per-user",
+    "vpl",
+    "pal",
+    "lore",
+    "no-svd",
+    "no-reg",
+    "random",
+    "d-optimal",
+    "uncertainty",
+    "shuffled",
+];
+
+/// A small set, split: training people in `train.jsonl`, new ones in `calibration.jsonl`.
+fn split(folder: &TempDir) -> (PathBuf, PathBuf) {
+    let data = folder.path().join("attributes.jsonl");
+    let parts = folder.path().join("split");
+    succeeds(&["synth", "attributes", "--users", "15", "--pairs", "70", "--output", text(&data)]);
+    succeeds(&["split", text(&data), "--output", text(&parts)]);
+    (parts.join("train.jsonl"), parts.join("calibration.jsonl"))
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A number of an object by its name.
+fn number(of: &Value, name: &str) -> f64 {
+    of[name].as_f64().unwrap_or_else(|| panic!("{name} of {of}"))
+}
+
+#[test]
+fn all_methods_are_trained_tuned_and_held_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, data) = split(&folder);
+    let (json, plot) = (folder.path().join("report.json"), folder.path().join("curves.svg"));
+    let methods = METHODS.join(",");
+    let arguments = [
+        "evaluate",
+        "--train",
+        text(&train),
+        "--data",
+        text(&data),
+        "--methods",
+        &methods,
+        "--answers",
+        "0,4",
+        "--seeds",
+        "1",
+        "--json",
+        text(&json),
+        "--plot",
+        text(&plot),
+    ];
+    let table = succeeds(&arguments);
+    let report = read(&json);
+
+    let curves = report["curves"].as_array().unwrap();
+    assert_eq!(curves.len(), 2 * METHODS.len());
+    for (method, points) in METHODS.iter().zip(curves.chunks(2)) {
+        assert!(table.contains(method), "{table}");
+        for (point, answers) in points.iter().zip([0.0, 4.0]) {
+            assert_eq!((point["method"].as_str(), number(point, "answers")), (Some(*method), answers));
+            assert!((0.0..=1.0).contains(&number(point, "auc_mean")), "{point}");
+            assert!(number(point, "auc_se") >= 0.0 && number(point, "users") == 3.0, "{point}");
+            assert_eq!(number(point, "seeds"), 1.0);
+        }
+    }
+    for (name, baseline) in [("paired", "classic"), ("against_pref", "pref")] {
+        let gains = report[name].as_array().unwrap();
+        assert_eq!(gains.len(), 2 * (METHODS.len() - 1));
+        for gain in gains {
+            assert_eq!(gain["baseline"], baseline);
+            assert!(number(gain, "gain_mean").abs() <= 1.0 && number(gain, "gain_se") >= 0.0, "{gain}");
+        }
+    }
+    assert_eq!(report["cohort"]["curves"], report["curves"], "all can be asked four questions");
+    let trained = report["trained"].as_array().unwrap();
+    assert_eq!(trained.len(), METHODS.len());
+    assert!(trained.iter().all(|method| (1.0..=20.0).contains(&number(method, "trials"))), "{trained:?}");
+    for name in ["command", "model_version", "data_digest"] {
+        assert!(!report[name].as_str().unwrap().is_empty(), "{name}");
+    }
+    let plot = std::fs::read_to_string(plot).unwrap();
+    assert!(plot.starts_with("<svg") && METHODS.iter().all(|method| plot.contains(method)));
+
+    let again = folder.path().join("again.json");
+    succeeds(&[
+        "evaluate",
+        "--train",
+        text(&train),
+        "--data",
+        text(&data),
+        "--methods",
+        "pref,pal",
+        "--answers",
+        "0,4",
+        "--seeds",
+        "1",
+        "--json",
+        text(&again),
+    ]);
+    let points = |report: &Value, method: &str| -> Vec<Value> {
+        let of = |point: &&Value| point["method"] == method;
+        report["curves"].as_array().unwrap().iter().filter(of).cloned().collect()
+    };
+    let again = read(&again);
+    for method in ["pref", "pal", "classic"] {
+        assert_eq!(points(&again, method), points(&report, method), "whoever else is there");
+    }
+}
+
+#[test]
+fn what_a_model_does_not_hold_needs_training_and_people_must_be_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, data) = split(&folder);
+    let model = folder.path().join("model");
+    succeeds(&["train", "--data", text(&train), "--output", text(&model), "--base-functions", "2"]);
+    let with_model = |data: &Path, methods: &str| {
+        ["evaluate", "--model", text(&model), "--data", text(data), "--methods", methods]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let error = fails(&with_model(&data, "pref,vpl,pal"));
+    assert!(error.contains("vpl, pal must be trained: give --train"), "{error}");
+    assert!(error.contains("pref, classic, random, d-optimal, uncertainty, shuffled"), "{error}");
+    succeeds(&with_model(&data, "pref,random,d-optimal,uncertainty,shuffled"));
+    let error = fails(&with_model(&train, "pref"));
+    assert!(error.contains("were in the training of model"), "{error}");
+    let error = fails(&["evaluate", "--train", text(&train), "--data", text(&train)]);
+    assert!(error.contains("allowed: people new to the model"), "{error}");
+    let error = fails(&["evaluate", "--data", text(&data)]);
+    assert!(error.contains("--model"), "{error}");
+    let error = fails(&with_model(&data, "pref,best"));
+    assert!(error.contains("no-svd"), "the methods there are: {error}");
+}
+
+#[test]
+fn studies_end_in_a_table_json_and_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, data) = split(&folder);
+    let study = |name: &str, more: &[&str]| -> Value {
+        let (json, plot) = (folder.path().join("study.json"), folder.path().join("study.svg"));
+        let mut arguments = vec![
+            "evaluate",
+            name,
+            "--train",
+            text(&train),
+            "--data",
+            text(&data),
+            "--answers",
+            "2,4",
+            "--seeds",
+            "1",
+            "--json",
+            text(&json),
+            "--plot",
+            text(&plot),
+        ];
+        arguments.extend(more);
+        assert!(succeeds(&arguments).lines().count() > 1);
+        assert!(std::fs::read_to_string(plot).unwrap().contains("</svg>"));
+        let found = read(&json);
+        assert_eq!(found["study"], name);
+        found
+    };
+    let swept = study("base-functions", &["--values", "1,3"]);
+    assert_eq!(number(&swept["points"][1], "base_functions"), 3.0);
+    assert_eq!(swept["points"][0]["measured"].as_array().unwrap().len(), 2);
+    assert!(!swept["spectrum"].as_array().unwrap().is_empty());
+
+    let data = study("data", &["--users", "6,99", "--pairs", "99"]);
+    let points = data["points"].as_array().unwrap();
+    assert_eq!(points.iter().map(|point| number(point, "users")).collect::<Vec<_>>(), [6.0, 12.0]);
+
+    let backbones = study("backbones", &["--values", "lexical,/nonexistent"]);
+    assert!(backbones["points"][0]["not_run"].is_null());
+    assert!(backbones["points"][1]["not_run"].as_str().unwrap().contains("/nonexistent"), "{backbones}");
+
+    let active = study("active", &[]);
+    let ratio = &active["ratios"][1];
+    assert_eq!(number(ratio, "random"), 4.0);
+    assert!((0.0..=4.0).contains(&number(ratio, "chosen")), "{ratio}");
+
+    let ablations = study("ablations", &["--models", "2"]);
+    let methods = ablations["methods"].as_array().unwrap();
+    assert_eq!(
+        methods.iter().map(|m| m["method"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["pref", "no-svd", "no-reg"]
+    );
+    assert!(methods.iter().all(|m| m["seen"].as_array().unwrap().len() == 2 && number(m, "new_mean") > 0.0));
+}

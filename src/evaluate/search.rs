@@ -16,6 +16,9 @@ pub struct Tuning {
     pub log_likelihood: Option<f64>,
 }
 
+/// Moves one hyperparameter of a setting up or down.
+pub(super) type Stride<'a, H> = dyn Fn(&mut H, bool) + 'a;
+
 /// The best setting found, what came of its trial, and how many trials were made.
 pub(super) struct Found<H, T> {
     pub(super) setting: H,
@@ -31,7 +34,7 @@ pub(super) struct Found<H, T> {
 /// Those of a trial.
 pub(super) fn search<H: Clone + PartialEq, T, E>(
     start: H,
-    strides: &[&dyn Fn(&mut H, bool)],
+    strides: &[&Stride<'_, H>],
     mut trial: impl FnMut(&H) -> Result<(f64, T), E>,
 ) -> Result<Found<H, T>, E> {
     let (log_likelihood, outcome) = trial(&start)?;
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn the_peak_is_climbed_within_the_trials_and_nothing_is_tried_twice() {
         let mut seen = Vec::new();
-        let strides: [&dyn Fn(&mut (i32, i32), bool); 2] =
+        let strides: [&Stride<'_, (i32, i32)>; 2] =
             [&|at, up| at.0 += if up { 1 } else { -1 }, &|at, up| at.1 += if up { 1 } else { -1 }];
         let found = search((0, 0), &strides, |&(x, y)| {
             assert!(!seen.contains(&(x, y)), "{x}, {y} twice");

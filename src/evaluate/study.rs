@@ -124,15 +124,15 @@ pub(super) fn run(
                 .par_iter()
                 .enumerate()
                 .map(|(index, (person, cut))| {
-                    let scored = |(&n, own): (&usize, &Box<dyn Learned>)| {
+                    let scored = |n: usize, own: &dyn Learned| {
                         let learned = match method {
                             Method::Shuffled => donor(&paths, index, n, seed, person)?,
-                            _ => own.as_ref(),
+                            _ => own,
                         };
                         let margins = person.margins(cut, |pair| learned.logit(entry.pair(pair)));
                         auc(&margins).map(|auc| (n, auc))
                     };
-                    paths[index].iter().filter_map(scored).collect()
+                    paths[index].iter().filter_map(|(&n, own)| scored(n, own.as_ref())).collect()
                 })
                 .collect();
             for ((person, _), found) in cuts.iter().zip(found) {

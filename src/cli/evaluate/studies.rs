@@ -220,7 +220,7 @@ impl Common {
         let data = read_dataset(&self.data, Limits::default())?;
         let train = read_dataset(&self.train, Limits::default())?;
         refuse_known_people(&data, "of --train", |user| train.users().binary_search(user).is_ok())?;
-        let options = BackboneOptions { device: self.device.clone(), ..BackboneOptions::default() };
+        let options = BackboneOptions { device: self.device, ..BackboneOptions::default() };
         let backbone = open_backbone(backbone, &options)?;
         Ok(Loaded {
             train_embeddings: embeddings(&train, &*backbone)?,

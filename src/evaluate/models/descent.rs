@@ -14,6 +14,9 @@ pub(super) struct Descent {
     pub(super) steps: usize,
 }
 
+/// The log-likelihood of held-out judgments under parameters.
+pub(super) type HeldOut<'a> = dyn Fn(&[f64]) -> f64 + 'a;
+
 /// Steps between two looks at what is held out.
 const LOOK: usize = 20;
 /// Looks without improvement after which to stop.
@@ -26,7 +29,7 @@ impl Descent {
         &self,
         mut parameters: Vec<f64>,
         mut gradient: impl FnMut(&[f64], &mut [f64]),
-        held_out: Option<&dyn Fn(&[f64]) -> f64>,
+        held_out: Option<&HeldOut<'_>>,
     ) -> (Vec<f64>, usize) {
         let n = parameters.len();
         let (mut slope, mut first, mut second) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);

@@ -8,7 +8,7 @@ use nalgebra::{DMatrix, DMatrixView, DMatrixViewMut};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::descent::Descent;
+use super::descent::{Descent, HeldOut};
 use super::simplex::{Linear, Simplex, back, softmax};
 use super::{Answer, Learned, Model, Pair, dot};
 use crate::evaluate::EvaluateError;
@@ -113,7 +113,7 @@ impl Lore {
         };
         let descent =
             Descent { rate: 0.03, ridge: setting.ridge, penalised: k * r, steps: steps.unwrap_or(STEPS) };
-        let watched: &dyn Fn(&[f64]) -> f64 = &held_out;
+        let watched: &HeldOut<'_> = &held_out;
         let (parameters, steps) = descent.run(parameters, gradient, steps.is_none().then_some(watched));
         let (v, theta) = parameters.split_at(k * r);
         let people = Simplex { mean: mean_of(theta, k, &judged), pull: setting.pull };

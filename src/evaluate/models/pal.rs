@@ -9,7 +9,7 @@ use nalgebra::{DMatrix, DMatrixView, DMatrixViewMut};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::descent::Descent;
+use super::descent::{Descent, HeldOut};
 use super::lore::mean_of;
 use super::simplex::{Linear, Simplex, back, softmax};
 use super::{Answer, Learned, Model, Pair, dot};
@@ -136,7 +136,7 @@ impl Pal {
             -held.iter().map(loss).sum::<f64>() / held.len() as f64
         };
         let descent = Descent { rate: 0.03, ridge, penalised: map, steps: steps.unwrap_or(STEPS) };
-        let watched: &dyn Fn(&[f64]) -> f64 = &held_out;
+        let watched: &HeldOut<'_> = &held_out;
         let (parameters, steps) = descent.run(parameters, gradient, steps.is_none().then_some(watched));
         let (a, rest) = parameters.split_at(map);
         let (p, theta) = rest.split_at(points);

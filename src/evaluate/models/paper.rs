@@ -10,7 +10,7 @@ use nalgebra::{DMatrix, DMatrixView, DMatrixViewMut};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::descent::Descent;
+use super::descent::{Descent, HeldOut};
 use super::factored::{Coefficients, evidence};
 use super::{Answer, Learned, Model, Pair, dot};
 use crate::evaluate::EvaluateError;
@@ -127,7 +127,7 @@ impl Paper {
             -held.iter().map(loss).sum::<f64>() / held.len() as f64
         };
         let descent = Descent { rate: setting.rate, ridge: 0.0, penalised: 0, steps: steps.unwrap_or(STEPS) };
-        let watched: &dyn Fn(&[f64]) -> f64 = &held_out;
+        let watched: &HeldOut<'_> = &held_out;
         let (parameters, steps) = descent.run(parameters, gradient, steps.is_none().then_some(watched));
         let head = DMatrix::from_column_slice(j, r, &parameters[..j * r]);
         let model = Self {

@@ -49,7 +49,7 @@ impl Population {
 }
 
 fn reward(embeddings: &DMatrix<f64>, text: usize, user: usize) -> f64 {
-    let ideal = if user % 2 == 0 { 1.0 } else { -1.0 };
+    let ideal = if user.is_multiple_of(2) { 1.0 } else { -1.0 };
     1.5 * embeddings[(text, 0)] - 2.0 * (embeddings[(text, 1)] - ideal).powi(2)
 }
 

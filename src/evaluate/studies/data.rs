@@ -86,7 +86,7 @@ impl Pictured for DataSweep {
                     .push((point.pairs, Curve { name: format!("{} pairs", point.pairs), points: vec![at] })),
             }
         }
-        curves.sort_by(|a, b| b.0.cmp(&a.0));
+        curves.sort_by_key(|(pairs, _)| std::cmp::Reverse(*pairs));
         let answers =
             self.points.iter().find_map(|point| point.measured.last()).map_or(0, |last| last.answers);
         Chart {

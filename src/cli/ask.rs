@@ -50,7 +50,7 @@ async fn ask(args: Args) -> anyhow::Result<()> {
         Session { client: PersonalizationServiceClient::new(channel.clone()), user: args.user, pool };
     if let Some(prompt) = &args.prompt {
         // Better refused now than after ten answers.
-        let answered = session.complete(prompt, GenerationStrategy::Unguided).await;
+        let answered = session.complete(prompt, stranger()).await;
         answered.with_context(|| format!("--prompt {prompt:?} cannot be answered"))?;
     }
 
@@ -103,13 +103,16 @@ async fn ask(args: Args) -> anyhow::Result<()> {
         return Ok(());
     };
     println!("\n{prompt}");
-    for (title, strategy) in
-        [("For you", GenerationStrategy::BestOfN), ("For anybody", GenerationStrategy::Unguided)]
-    {
-        let answer = session.complete(&prompt, strategy).await?;
+    for (title, user) in [("For you", session.user.clone()), ("For the average person", stranger())] {
+        let answer = session.complete(&prompt, user).await?;
         println!("\n  {title}\n    {}", answer.replace('\n', "\n    "));
     }
     Ok(())
+}
+
+/// Nobody whom the server knows: answered as the average person, and not stored.
+fn stranger() -> String {
+    Uuid::new_v4().to_string()
 }
 
 struct Session {
@@ -175,18 +178,17 @@ impl Session {
         };
         let prompt = answers.into_iter().find_map(|answer| answer.comparison).map(|judged| judged.prompt);
         match prompt {
-            Some(prompt) if self.complete(&prompt, GenerationStrategy::Unguided).await.is_ok() => {
-                Ok(Some(prompt))
-            }
+            Some(prompt) if self.complete(&prompt, stranger()).await.is_ok() => Ok(Some(prompt)),
             _ => Ok(None),
         }
     }
 
-    async fn complete(&mut self, prompt: &str, strategy: GenerationStrategy) -> anyhow::Result<String> {
+    /// The answer that `user` would pick.
+    async fn complete(&mut self, prompt: &str, user: String) -> anyhow::Result<String> {
         let request = Request::new(proto::GenerateRequest {
-            user_id: self.user.clone(),
+            user_id: user,
             prompt: prompt.to_owned(),
-            strategy: strategy.into(),
+            strategy: GenerationStrategy::BestOfN.into(),
             ..Default::default()
         });
         let mut events = self.client.generate(request).await.map_err(explain)?.into_inner();

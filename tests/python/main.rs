@@ -83,21 +83,12 @@ impl Server {
         succeed(pref(folder.path()).args(train).arg(&data).arg("--output").arg(&model));
 
         let mut serve = pref(folder.path());
-        serve.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--model"]).arg(&model);
-        let mut process = serve.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let address = loop {
-            let Some(line) = log.next() else { panic!("the server ended before it listened:\n{said}") };
-            let line = line.unwrap();
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "listening" {
-                break event["address"].as_str().unwrap().to_owned();
-            }
-            said += &(line + "\n");
-        };
-        // The server would be stopped by a pipe that nobody reads.
-        std::thread::spawn(move || log.for_each(drop));
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--model"]).arg(&model);
+        let mut process = serve.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}"));
+        let address = address.to_owned();
         Self { process, address, _folder: folder }
     }
 }

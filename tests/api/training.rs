@@ -195,7 +195,8 @@ on_both_stores! {
         let strange = app.train(strange).await.unwrap();
         assert!(!app.trained(on("tastes")).await.is_empty());
         for (job, why) in [(lonely, "user_id: got \"u0\" on every line"), (strange, "no-such-model")] {
-            let end = app.job(&job.job_id).await.unwrap();
+            let states = app.until_ended(&job.job_id).await;
+            let end = states.last().unwrap();
             assert_eq!((end.state(), end.model_version.as_str()), (TrainingJobState::Failed, ""));
             assert!(end.error.contains(why), "{}", end.error);
         }

@@ -31,7 +31,7 @@ enum Encoder {
     /// On a CPU: see [`PackedBert`].
     Packed(PackedBert),
     /// On a GPU, where few large kernels are better than many small ones.
-    Padded { model: BertModel, device: Device, padding: u32 },
+    Padded { model: Box<BertModel>, device: Device, padding: u32 },
 }
 
 impl BertBackbone {
@@ -123,7 +123,11 @@ impl Encoder {
             return Ok(Self::Packed(PackedBert::load(weights, architecture)?));
         }
         let model = BertModel::load(weights, architecture)?;
-        Ok(Self::Padded { model, device: device.clone(), padding: architecture.pad_token_id as u32 })
+        Ok(Self::Padded {
+            model: Box::new(model),
+            device: device.clone(),
+            padding: architecture.pad_token_id as u32,
+        })
     }
 
     /// The rows of each text's tokens, (tokens, d) a text.
@@ -246,7 +250,7 @@ mod tests {
         let varmap = candle_nn::VarMap::new();
         let weights = VarBuilder::from_varmap(&varmap, DType::F32, &Device::Cpu);
         let model = BertModel::load(weights, &config).unwrap();
-        let encoder = Encoder::Padded { model, device: Device::Cpu, padding: 0 };
+        let encoder = Encoder::Padded { model: Box::new(model), device: Device::Cpu, padding: 0 };
         let texts: [&[u32]; 3] = [&[2, 7, 3], &[2, 9, 11, 30, 41, 5, 3], &[2]];
         for (text, rows) in texts.iter().zip(encoder.forward(&texts).unwrap()) {
             let alone = encoder.forward(&[text]).unwrap().remove(0);

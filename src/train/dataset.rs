@@ -410,7 +410,7 @@ mod tests {
     fn the_digest_counts_repeats_and_sees_every_field() {
         let line = judgment("u", "x", "a", "b", 1.0);
         let digest = |lines: &[Judgment]| Dataset::from_judgments(lines).digest();
-        let once = digest(&[line.clone()]);
+        let once = digest(std::slice::from_ref(&line));
         assert_ne!(once, digest(&[line.clone(), line]));
         for other in [
             judgment("v", "x", "a", "b", 1.0),

@@ -214,7 +214,7 @@ on_both_stores! {
         assert_eq!((end.state(), end.progress), (TrainingJobState::Succeeded, 1.0));
         assert!(states.windows(2).all(|two| two[0].progress <= two[1].progress), "{states:?}");
         assert!(end.start_time.is_some() && end.finish_time.is_some());
-        assert_eq!(app.until_ended(&job.job_id).await, [end.clone()], "an ended job has one state");
+        assert_eq!(app.until_ended(&job.job_id).await, std::slice::from_ref(end), "an ended job has one state");
 
         assert_eq!(app.train(request.clone()).await.unwrap(), job);
         let other = TrainRequest { seed: 1, ..request };

@@ -102,7 +102,7 @@ fn true_traits_are_linear_in_the_lexical_embedding_on_unseen_prompts() {
         })
         .collect();
     let (seen, unseen): (Vec<_>, Vec<_>) =
-        rows.into_iter().enumerate().partition(|(at, _)| (at / RESPONSES) % 5 != 0);
+        rows.into_iter().enumerate().partition(|(at, _)| !(at / RESPONSES).is_multiple_of(5));
     let d = lexical.dimension() + 1;
     let design =
         nalgebra::DMatrix::from_row_iterator(seen.len(), d, seen.iter().flat_map(|(_, r)| r.0.clone()));

@@ -18,7 +18,7 @@
 //!
 //! # Rooms
 //!
-//! Every room may use [`domain`]; beyond that the arrows are
+//! Every room but [`math`], which imports nothing, may use [`domain`]; beyond that the arrows are
 //! `model → math`, `generate → model, math`, `train → generate, model, math`,
 //! `evaluate → train, generate, model, math`, `store → domain`, `engine → all of these`,
 //! `service → engine`, `cli → all`. `tests/rooms.rs` keeps them.

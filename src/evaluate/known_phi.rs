@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::EvaluateError;
+use super::protocol::normal;
 use crate::math::factorization::{EmOptions, empirical_bayes};
 use crate::math::logistic::sigmoid;
 use crate::math::metrics::{Estimate, auc, mean_and_standard_error};
@@ -262,12 +263,6 @@ fn judge(lambda: &DVector<f64>, count: usize, rng: &mut ChaCha8Rng) -> Vec<Evide
         Evidence { delta, preference, weight: 1.0 }
     };
     (0..count).map(|_| draw()).collect()
-}
-
-/// By Box and Muller.
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Answer, Learned, Model, Pair, dot};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::{Corpus, Projection, decided};
+use crate::evaluate::protocol::normal;
 use crate::evaluate::search::{Tuning, search};
 use crate::math::factorization::Observation;
 use crate::math::logistic::{binary_entropy, sigmoid};
@@ -434,12 +435,6 @@ impl Learned for Latent {
         let (p, noise) = self.expected(pair);
         binary_entropy(p) - noise
     }
-}
-
-/// A draw from N(0, 1) (Box and Muller 1958).
-fn normal(rng: &mut impl Rng) -> f64 {
-    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
 /// A matrix's columns one after the other.

@@ -21,6 +21,8 @@ pub struct Contestants {
     entries: BTreeMap<Method, Entry>,
     pub(super) version: String,
     pub(super) trained: Vec<TrainedMethod>,
+    /// Digest of the judgments that they were trained on here.
+    pub(super) trained_on: Option<String>,
     /// Singular values of the factorization's start, where one was trained here.
     pub(super) spectrum: Vec<f64>,
     /// J, where a factorization was trained here or loaded.
@@ -95,6 +97,7 @@ impl Contestants {
             entries: methods.iter().map(entry).collect(),
             version: manifest.version.clone(),
             trained: Vec::new(),
+            trained_on: None,
             spectrum: manifest.spectrum.clone(),
             base_functions: manifest.base_functions,
         })
@@ -115,10 +118,12 @@ impl Contestants {
         done: &mut dyn FnMut(&TrainedMethod),
     ) -> Result<Self, EvaluateError> {
         let corpus = Corpus::new(data, embeddings, rows, training.seed)?;
+        let digest = data.digest();
         let mut contestants = Self {
             entries: BTreeMap::new(),
-            version: format!("trained here on {}, seed {}", &data.digest()[..12], training.seed),
+            version: format!("trained here on {}, seed {}", &digest[..12], training.seed),
             trained: Vec::new(),
+            trained_on: Some(digest),
             spectrum: Vec::new(),
             base_functions: 0,
         };
@@ -170,6 +175,7 @@ impl Contestants {
             entries: entries.into_iter().collect(),
             version: "given".to_owned(),
             trained: Vec::new(),
+            trained_on: None,
             spectrum: Vec::new(),
             base_functions: 0,
         }

@@ -75,6 +75,25 @@ impl Method {
         }
     }
 
+    /// What a row of a table is, for somebody who has not read the list of methods.
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::Pref => "this project: empirical-Bayes prior, questions by information gain",
+            Self::Paper => "the released way: uncentred start, zero prior, questions by Eq. 9",
+            Self::Classic => "one Bradley-Terry reward for everybody, which no answer changes",
+            Self::PerUser => "a reward of one's own from one's own answers alone; random questions",
+            Self::Vpl => "variational latent of a person (Poddar et al. 2024)",
+            Self::Pal => "ideal point among prototypes (Chen et al. 2024); random questions",
+            Self::Lore => "simplex weights over shared rewards (Bose et al. 2025); random questions",
+            Self::NoSvd => "pref with W begun at random",
+            Self::NoReg => "pref with hardly a penalty on W",
+            Self::Random => "pref asking at random",
+            Self::DOptimal => "pref asking by D-optimality",
+            Self::Uncertainty => "pref asking by Eq. 9",
+            Self::Shuffled => "pref with what another person answered: must gain nothing",
+        }
+    }
+
     /// How questions are chosen by the methods that a trained model holds already, which differ in nothing else; nothing
     /// for the others.
     pub(super) fn acquisition(self) -> Option<Acquisition> {

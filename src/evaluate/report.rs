@@ -31,9 +31,11 @@ pub struct Report {
     pub trained: Vec<TrainedMethod>,
     /// The command that printed this.
     pub command: String,
-    /// The model that was evaluated.
+    /// Sets whose people are pooled, each with models of its own.
+    pub sets: usize,
+    /// The model that was evaluated; of several, the first and how many more.
     pub model_version: String,
-    /// SHA-256 of the judgments, whatever the order of lines.
+    /// SHA-256 of the judgments, whatever the order of lines; of several sets, over their digests.
     pub data_digest: String,
     /// Judgments read.
     pub judgments: usize,
@@ -86,8 +88,11 @@ pub struct Gain {
     pub users: usize,
 }
 
+/// Someone of one of several sets.
+pub(super) type Who = (usize, UserId);
+
 /// AUC of each person, seeds averaged, by method and number of answers.
-pub(super) type Means = BTreeMap<(Method, usize), BTreeMap<UserId, f64>>;
+pub(super) type Means = BTreeMap<(Method, usize), BTreeMap<Who, f64>>;
 
 /// What is said of scores.
 pub(super) struct Summary {
@@ -97,43 +102,39 @@ pub(super) struct Summary {
     pub(super) cohort: Cohort,
 }
 
-/// Averages seeds.
-pub(super) fn means(scores: &Scores) -> Means {
-    let mut means = Means::new();
+/// Averages the seeds of the people of a set.
+pub(super) fn means(set: usize, scores: &Scores, means: &mut Means) {
     for ((method, n, user), aucs) in scores {
         let mean = aucs.iter().sum::<f64>() / aucs.len() as f64;
-        means.entry((*method, *n)).or_default().insert(user.clone(), mean);
+        means.entry((*method, *n)).or_default().insert((set, user.clone()), mean);
     }
-    means
 }
 
-/// Averages seeds, then people.
-pub(super) fn summarise(scores: &Scores, protocol: &Protocol) -> Summary {
-    let means = means(scores);
-    let everywhere = |user: &UserId| {
+/// Averages people.
+pub(super) fn summarise(means: &Means, protocol: &Protocol) -> Summary {
+    let everywhere = |who: &Who| {
         protocol.methods.iter().all(|m| {
-            let counts = |n: &usize| means.get(&(*m, *n)).is_some_and(|people| people.contains_key(user));
+            let counts = |n: &usize| means.get(&(*m, *n)).is_some_and(|people| people.contains_key(who));
             protocol.answers.iter().all(counts)
         })
     };
     Summary {
-        curves: points(&means, protocol, |_| true),
-        paired: gains(&means, protocol, BASELINE, |_| true),
-        against_pref: gains(&means, protocol, Method::Pref, |_| true),
+        curves: points(means, protocol, |_| true),
+        paired: gains(means, protocol, BASELINE, |_| true),
+        against_pref: gains(means, protocol, Method::Pref, |_| true),
         cohort: Cohort {
-            curves: points(&means, protocol, everywhere),
-            paired: gains(&means, protocol, BASELINE, everywhere),
+            curves: points(means, protocol, everywhere),
+            paired: gains(means, protocol, BASELINE, everywhere),
         },
     }
 }
 
-fn points(means: &Means, protocol: &Protocol, counts: impl Fn(&UserId) -> bool) -> Vec<Point> {
+fn points(means: &Means, protocol: &Protocol, counts: impl Fn(&Who) -> bool) -> Vec<Point> {
     let mut points = Vec::new();
     for &method in &protocol.methods {
         for &n in &protocol.answers {
             let Some(people) = means.get(&(method, n)) else { continue };
-            let aucs: Vec<f64> =
-                people.iter().filter(|(user, _)| counts(user)).map(|(_, &auc)| auc).collect();
+            let aucs: Vec<f64> = people.iter().filter(|(who, _)| counts(who)).map(|(_, &auc)| auc).collect();
             if let Some(auc) = mean_and_standard_error(&aucs) {
                 let Estimate { mean: auc_mean, standard_error: auc_se, count: users } = auc;
                 points.push(Point { method, answers: n, auc_mean, auc_se, users, seeds: protocol.seeds });
@@ -143,12 +144,7 @@ fn points(means: &Means, protocol: &Protocol, counts: impl Fn(&UserId) -> bool) 
     points
 }
 
-fn gains(
-    means: &Means,
-    protocol: &Protocol,
-    baseline: Method,
-    counts: impl Fn(&UserId) -> bool,
-) -> Vec<Gain> {
+fn gains(means: &Means, protocol: &Protocol, baseline: Method, counts: impl Fn(&Who) -> bool) -> Vec<Gain> {
     let mut gains = Vec::new();
     for &method in protocol.methods.iter().filter(|&&method| method != baseline) {
         for &n in &protocol.answers {
@@ -157,8 +153,8 @@ fn gains(
             };
             let differences: Vec<f64> = people
                 .iter()
-                .filter(|(user, _)| counts(user))
-                .filter_map(|(user, auc)| base.get(user).map(|b| auc - b))
+                .filter(|(who, _)| counts(who))
+                .filter_map(|(who, auc)| base.get(who).map(|b| auc - b))
                 .collect();
             if let Some(gain) = mean_and_standard_error(&differences) {
                 let Estimate { mean: gain_mean, standard_error: gain_se, count: users } = gain;
@@ -172,9 +168,10 @@ fn gains(
 impl fmt::Display for Report {
     /// A table a person can read: a row a method, a column a number of answers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = if self.sets > 1 { format!(" of {} sets", self.sets) } else { String::new() };
         writeln!(
             f,
-            "{} judgments of {} people new to model {} ({} with too few decided judgments left out)",
+            "{} judgments of {} people{sets} new to model {} ({} with too few decided judgments left out)",
             self.judgments, self.people, self.model_version, self.left_out
         )?;
         writeln!(f, "\nAUC-ROC on held-out comparisons, mean ± s.e. over people")?;
@@ -191,7 +188,10 @@ impl fmt::Display for Report {
             table(f, &self.cohort.curves)?;
             gain_table(f, &self.cohort.paired)?;
         }
-        Ok(())
+        let mut methods: Vec<Method> = self.curves.iter().map(|point| point.method).collect();
+        methods.dedup();
+        writeln!(f)?;
+        methods.into_iter().try_for_each(|method| writeln!(f, "{method:12}{}", method.note()))
     }
 }
 
@@ -252,7 +252,9 @@ mod tests {
         for method in [Method::Pref, Method::Classic] {
             scores.insert((method, 0, user("a")), vec![0.5, 0.5]);
         }
-        let Summary { curves, paired, cohort, .. } = summarise(&scores, &protocol);
+        let mut by_person = Means::new();
+        means(0, &scores, &mut by_person);
+        let Summary { curves, paired, cohort, .. } = summarise(&by_person, &protocol);
 
         let at_five = curves.iter().find(|p| p.method == Method::Pref && p.answers == 5).unwrap();
         assert_eq!((at_five.users, at_five.seeds), (2, 2));

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::contestants::{Contestants, Entry};
 use super::models::{Answer, Learned, Pair};
-use super::protocol::{Cut, JudgedPair, MIN_TEST, Person, people, random_stream};
-use super::report::{BASELINE, Report, Scores, Summary, summarise};
-use super::{EvaluateError, Method};
+use super::protocol::{Cut, JudgedPair, Person, random_stream};
+use super::report::{BASELINE, Report, Scores};
+use super::{EvaluateError, Evaluation, Method};
 use crate::domain::UserId;
 use crate::math::metrics::auc;
 use crate::train::Dataset;
@@ -37,8 +37,7 @@ impl Protocol {
     }
 }
 
-/// Predicts the choices of the people of `dataset` by the protocol of the design. That they are new to the contestants is
-/// for the caller to see to: [`refuse_known_people`].
+/// An [`Evaluation`] of the people of one set.
 ///
 /// # Errors
 /// Nobody with enough decided comparisons.
@@ -48,26 +47,9 @@ pub fn evaluate(
     protocol: &Protocol,
     command: String,
 ) -> Result<Report, EvaluateError> {
-    let people = people(dataset);
-    let tested = people.iter().filter(|person| person.cut(0).is_some()).count();
-    if tested == 0 {
-        return Err(EvaluateError::NobodyToTest { people: people.len(), least: MIN_TEST });
-    }
-    let scores = run(&people, contestants, protocol)?;
-    let Summary { curves, paired, against_pref, cohort } = summarise(&scores, protocol);
-    Ok(Report {
-        curves,
-        paired,
-        against_pref,
-        cohort,
-        trained: contestants.trained.clone(),
-        command,
-        model_version: contestants.version.clone(),
-        data_digest: dataset.digest(),
-        judgments: dataset.rows().len(),
-        people: people.len(),
-        left_out: people.len() - tested,
-    })
+    let mut evaluation = Evaluation::new(protocol.clone());
+    evaluation.ask(dataset, contestants)?;
+    Ok(evaluation.report(command))
 }
 
 /// People whose comparisons shaped a model are predicted well for the wrong reason.
@@ -220,6 +202,7 @@ mod tests {
 
     use super::super::contestants::Entry;
     use super::super::models::{Classic, Factored};
+    use super::super::report::{Means, Summary, means, summarise};
     use super::*;
     use crate::math::Prior;
     use crate::math::logistic::sigmoid;
@@ -269,7 +252,9 @@ mod tests {
         let (people, contestants) = population();
         let protocol = Protocol::new(Method::ALL.to_vec(), vec![0, 10, 100], 2);
         let scores = run(&people, &contestants, &protocol).unwrap();
-        let Summary { curves, paired: gains, .. } = summarise(&scores, &protocol);
+        let mut by_person = Means::new();
+        means(0, &scores, &mut by_person);
+        let Summary { curves, paired: gains, .. } = summarise(&by_person, &protocol);
         let gain = |method, n| gains.iter().find(|g| g.method == method && g.answers == n).unwrap().gain_mean;
         assert!(gain(Method::Pref, 10) > 0.2, "{gains:?}");
         assert!(gain(Method::Pref, 10) >= gain(Method::Random, 10), "{gains:?}");

@@ -143,6 +143,8 @@ fn what_a_model_does_not_hold_needs_training_and_people_must_be_new() {
     assert!(error.contains("allowed: people new to the model"), "{error}");
     let error = fails(&["evaluate", "--data", text(&data)]);
     assert!(error.contains("--model"), "{error}");
+    let error = fails(&["evaluate", "active", "--data", text(&data)]);
+    assert!(error.contains("--train FILE") && error.contains("--sets"), "{error}");
     let error = fails(&with_model(&data, "pref,best"));
     assert!(error.contains("no-svd"), "the methods there are: {error}");
 }
@@ -201,4 +203,73 @@ fn studies_end_in_a_table_json_and_a_picture() {
         ["pref", "no-svd", "no-reg"]
     );
     assert!(methods.iter().all(|m| m["seen"].as_array().unwrap().len() == 2 && number(m, "new_mean") > 0.0));
+}
+
+#[test]
+fn people_of_several_sets_are_pooled_each_under_the_models_of_their_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("report.json");
+    let small =
+        ["--users", "15", "--pairs", "170", "--answers", "0,4", "--seeds", "1", "--json", text(&json)];
+    let table = succeeds(&[&["evaluate", "--sets", "2", "--first-seed", "3"], &small[..]].concat());
+    let both = read(&json);
+    assert!(table.contains("6 people of 2 sets"), "{table}");
+    assert!(table.contains("must gain nothing"), "rows are explained: {table}");
+    assert_eq!((number(&both, "sets"), number(&both, "people")), (2.0, 6.0));
+    assert!(both["model_version"].as_str().unwrap().contains("and 1 more"));
+
+    // The mean over both is that of the means of each, three people apiece; each is what its files give.
+    let mean = |report: &Value| number(&report["curves"][1], "auc_mean");
+    let alone: Vec<Value> = ["3", "4"]
+        .iter()
+        .map(|seed| {
+            let set = folder.path().join("set.jsonl");
+            let parts = folder.path().join(seed);
+            succeeds(&[
+                "synth",
+                "attributes",
+                "--seed",
+                seed,
+                "--users",
+                "15",
+                "--pairs",
+                "170",
+                "--output",
+                text(&set),
+            ]);
+            succeeds(&["split", text(&set), "--seed", seed, "--output", text(&parts)]);
+            let (train, data) = (parts.join("train.jsonl"), parts.join("test.jsonl"));
+            let files = ["evaluate", "--train", text(&train), "--data", text(&data), "--train-seed", seed];
+            succeeds(&[&files, &small[4..]].concat());
+            read(&json)
+        })
+        .collect();
+    assert!((mean(&both) - 0.5 * (mean(&alone[0]) + mean(&alone[1]))).abs() < 1e-12, "{both}");
+    assert_ne!(both["data_digest"], alone[0]["data_digest"]);
+
+    let found = succeeds(&[&["evaluate", "active", "--sets", "2"], &small[..]].concat());
+    assert!(found.contains("6 people"), "{found}");
+    let found = read(&json);
+    assert_eq!(number(&found, "users"), 6.0);
+    assert!(found["train_digest"].as_str().unwrap().len() == 64, "{found}");
+    let error = fails(&["evaluate", "active", "--sets", "2", "--data", text(&json)]);
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
+#[test]
+fn where_figures_cannot_go_is_said_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nowhere, data) = (folder.path().join("none/report.json"), folder.path().join("none.jsonl"));
+    for command in [&["evaluate"][..], &["evaluate", "active"], &["evaluate", "base-functions"]] {
+        for option in ["--json", "--plot"] {
+            let files = ["--train", text(&data), "--data", text(&data), option, text(&nowhere)];
+            let error = fails(&[command, &files].concat());
+            assert!(error.contains(option) && error.contains("none/report.json"), "{error}");
+        }
+    }
+    // What can be written is left as it was by a command that fails later.
+    let json = folder.path().join("report.json");
+    let arguments = ["evaluate", "--train", text(&data), "--data", text(&data), "--json", text(&json)];
+    assert!(fails(&arguments).contains("none.jsonl"));
+    assert!(!json.exists());
 }

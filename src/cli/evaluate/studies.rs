@@ -1,14 +1,10 @@
-use std::path::PathBuf;
-
-use nalgebra::DMatrix;
-
-use super::{command_line, write_json, write_plot};
+use super::command_line;
+use super::outputs::Outputs;
+use super::sources::{BASE_FUNCTIONS, Embedding, Files, FilesOrSets, Loaded, Shape};
 use crate::evaluate::studies::{
-    self, Material, OracleConfig, Pictured, ablations, active, backbones, base_functions, data_sweep, oracle,
+    self, Active, OracleConfig, Pictured, ablations, active, backbones, base_functions, data_sweep, oracle,
 };
-use crate::evaluate::{Contestants, Method, Protocol, Training, attributes, refuse_known_people};
-use crate::model::{BackboneOptions, DeviceChoice, open_backbone};
-use crate::train::{Dataset, Limits, embeddings, read_dataset};
+use crate::evaluate::{Evaluation, Method, Protocol, Training};
 
 /// The paper's other figures
 #[derive(Debug, clap::Subcommand)]
@@ -43,37 +39,31 @@ pub(super) enum Study {
     /// How many answers chosen questions save (Figure 7)
     Active {
         #[command(flatten)]
-        common: Common,
+        source: FilesOrSets,
+        #[command(flatten)]
+        embedding: Embedding,
+        /// Numbers of random questions; how many chosen ones do as well is looked for
+        #[arg(long, value_delimiter = ',', default_value = "10,20,40")]
+        answers: Vec<usize>,
+        #[command(flatten)]
+        run: Run,
     },
     /// How much of what the true attribute scores gain is gained from text, on sets made anew (`pref synth attributes`)
     Oracle {
-        /// Sets, each with texts, people and a model of its own
+        /// Sets made anew, each with texts, people and a model of its own
         #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000))]
         sets: u64,
-        /// Seed of the first set; the others follow
-        #[arg(long, default_value_t = 0)]
-        first_seed: u64,
-        /// People of each set, of whom a fifth are asked
-        #[arg(long, default_value_t = attributes::Config::default().users)]
-        users: usize,
-        /// Distinct comparisons of each set
-        #[arg(long, default_value_t = attributes::Config::default().pairs)]
-        pairs: usize,
-        /// What embeds the texts
-        #[arg(long, default_value = "lexical")]
-        backbone: String,
+        #[command(flatten)]
+        shape: Shape,
+        #[command(flatten)]
+        embedding: Embedding,
         /// Numbers of answers at which people are tested
         #[arg(long, value_delimiter = ',', default_value = "5,10,20")]
         answers: Vec<usize>,
-        /// How often each person's comparisons are cut anew into asked and tested
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-        seeds: u64,
-        /// Also write the figures to this file
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-        /// Where the backbone runs: auto, cpu, cuda:N
-        #[arg(long, default_value = "auto")]
-        device: DeviceChoice,
+        #[command(flatten)]
+        cuts: Cuts,
+        #[command(flatten)]
+        outputs: Outputs,
     },
     /// Without singular value decomposition, without penalty: several models of each (Figure 9)
     Ablations {
@@ -85,59 +75,53 @@ pub(super) enum Study {
     },
 }
 
-/// What every study takes.
+/// What studies of files take.
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
-    /// Preference files of the people who are asked
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    data: Vec<PathBuf>,
-    /// Preference files to train on, of other people
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    train: Vec<PathBuf>,
-    /// What embeds the texts
-    #[arg(long, default_value = "lexical")]
-    backbone: String,
-    /// Seed of the training
-    #[arg(long, default_value_t = 0)]
-    train_seed: u64,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    embedding: Embedding,
     /// Numbers of answers at which people are tested
     #[arg(long, value_delimiter = ',', default_value = "5,10,20")]
     answers: Vec<usize>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What is drawn, and where the figures go.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// Seed of the training: validation split and starts
+    #[arg(long, default_value_t = 0)]
+    train_seed: u64,
+    #[command(flatten)]
+    cuts: Cuts,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Cuts {
     /// How often each person's comparisons are cut anew into asked and tested
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: u64,
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Also draw them to this SVG file
-    #[arg(long, value_name = "FILE.svg")]
-    plot: Option<PathBuf>,
-    /// Where the backbone runs: auto, cpu, cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
-}
-
-/// Judgments read, and embedded once.
-struct Loaded {
-    train: Dataset,
-    data: Dataset,
-    train_embeddings: DMatrix<f64>,
-    data_embeddings: DMatrix<f64>,
 }
 
 impl Study {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        self.outputs().check()?;
         match self {
             Self::BaseFunctions { values, common } => {
                 let values =
                     values.iter().map(|value| number_or_auto(value)).collect::<Result<Vec<_>, _>>()?;
-                let loaded = common.load(&common.backbone)?;
+                let loaded = common.load(&common.embedding)?;
                 let protocol = common.protocol(vec![Method::Pref]);
-                let found = base_functions(&loaded.material(), &values, &protocol, common.train_seed)?;
+                let found = base_functions(&loaded.material(), &values, &protocol, common.run.train_seed)?;
                 common.finish("base-functions", &loaded, found)
             }
             Self::Data { users, pairs, common } => {
-                let loaded = common.load(&common.backbone)?;
+                let loaded = common.load(&common.embedding)?;
                 let protocol = common.protocol(vec![Method::Pref]);
                 let found = data_sweep(&loaded.material(), &users, &pairs, &protocol, &common.training())?;
                 common.finish("data", &loaded, found)
@@ -145,9 +129,10 @@ impl Study {
             Self::Backbones { values, common } => {
                 let loaded: Vec<(String, Result<Loaded, String>)> = values
                     .into_iter()
-                    .map(|value| {
-                        let loaded = common.load(&value).map_err(|error| format!("{error:#}"));
-                        (value, loaded)
+                    .map(|backbone| {
+                        let embedding = Embedding { backbone, ..common.embedding };
+                        let loaded = common.load(&embedding).map_err(|error| format!("{error:#}"));
+                        (embedding.backbone, loaded)
                     })
                     .collect();
                 let Some(any) = loaded.iter().find_map(|(_, loaded)| loaded.as_ref().ok()) else {
@@ -159,42 +144,44 @@ impl Study {
                 let found = backbones(materials, &common.protocol(vec![Method::Pref]), &common.training())?;
                 common.finish("backbones", any, found)
             }
-            Self::Active { common } => {
-                let loaded = common.load(&common.backbone)?;
-                let rows: Vec<usize> = (0..loaded.train.rows().len()).collect();
-                let contestants = Contestants::train(
-                    &loaded.train,
-                    &loaded.train_embeddings,
-                    &rows,
-                    &loaded.data_embeddings,
-                    &[Method::Pref, Method::Random],
-                    &common.training(),
-                    &mut |_| {},
-                )?;
-                let found = active(&loaded.data, &contestants, &common.answers, common.seeds)?;
-                common.finish("active", &loaded, found)
+            Self::Active { source, embedding, answers, run } => {
+                let protocol = Active::protocol(&answers, run.cuts.seeds);
+                let methods = protocol.methods.clone();
+                let mut evaluation = Evaluation::new(protocol);
+                source.ask(&mut evaluation, &methods, &embedding, run.train_seed)?;
+                let found = active(&evaluation, &answers)?;
+                run.finish("active", evaluation.train_digest(), evaluation.data_digest(), found)
             }
-            Self::Oracle { sets, first_seed, users, pairs, backbone, answers, seeds, json, device } => {
-                let options = BackboneOptions { device, ..BackboneOptions::default() };
-                let backbone = open_backbone(&backbone, &options)?;
+            Self::Oracle { sets, shape, embedding, answers, cuts, outputs } => {
                 let config = OracleConfig {
-                    set: attributes::Config { users, pairs, ..attributes::Config::default() },
-                    seeds: first_seed..first_seed.saturating_add(sets),
+                    set: shape.config(),
+                    seeds: shape.seeds(sets),
                     answers,
-                    cuts: seeds,
-                    base_functions: Some(8),
+                    cuts: cuts.seeds,
+                    base_functions: BASE_FUNCTIONS,
                 };
-                let found = oracle(&*backbone, &config)?;
+                let found = oracle(&*embedding.open()?, &config)?;
                 print!("{found}");
-                json.map_or(Ok(()), |path| write_json(&path, &found))
+                outputs.write(&found, || found.chart())
             }
             Self::Ablations { models, common } => {
-                let loaded = common.load(&common.backbone)?;
+                let loaded = common.load(&common.embedding)?;
                 let answers = common.answers.iter().copied().max().unwrap_or(0);
-                let base_functions = common.training().base_functions;
-                let found = ablations(&loaded.material(), models, answers, common.seeds, base_functions)?;
+                let found =
+                    ablations(&loaded.material(), models, answers, common.run.cuts.seeds, BASE_FUNCTIONS)?;
                 common.finish("ablations", &loaded, found)
             }
+        }
+    }
+
+    fn outputs(&self) -> &Outputs {
+        match self {
+            Self::BaseFunctions { common, .. }
+            | Self::Data { common, .. }
+            | Self::Backbones { common, .. }
+            | Self::Ablations { common, .. } => &common.run.outputs,
+            Self::Active { run, .. } => &run.outputs,
+            Self::Oracle { outputs, .. } => outputs,
         }
     }
 }
@@ -216,55 +203,34 @@ fn why(loaded: &[(String, Result<Loaded, String>)]) -> String {
 }
 
 impl Common {
-    fn load(&self, backbone: &str) -> anyhow::Result<Loaded> {
-        let data = read_dataset(&self.data, Limits::default())?;
-        let train = read_dataset(&self.train, Limits::default())?;
-        refuse_known_people(&data, "of --train", |user| train.users().binary_search(user).is_ok())?;
-        let options = BackboneOptions { device: self.device, ..BackboneOptions::default() };
-        let backbone = open_backbone(backbone, &options)?;
-        Ok(Loaded {
-            train_embeddings: embeddings(&train, &*backbone)?,
-            data_embeddings: embeddings(&data, &*backbone)?,
-            train,
-            data,
-        })
+    fn load(&self, embedding: &Embedding) -> anyhow::Result<Loaded> {
+        self.files.load(&*embedding.open()?)
     }
 
     fn protocol(&self, methods: Vec<Method>) -> Protocol {
-        Protocol::new(methods, self.answers.clone(), self.seeds)
+        Protocol::new(methods, self.answers.clone(), self.run.cuts.seeds)
     }
 
     fn training(&self) -> Training {
-        Training { base_functions: Some(8), seed: self.train_seed }
+        Training { base_functions: BASE_FUNCTIONS, seed: self.run.train_seed }
     }
 
-    /// Prints, and writes what is to be written.
     fn finish<T: Pictured>(&self, study: &'static str, loaded: &Loaded, found: T) -> anyhow::Result<()> {
-        print!("{found}");
-        if let Some(path) = &self.plot {
-            write_plot(path, &found.chart())?;
-        }
-        if let Some(path) = &self.json {
-            let study = studies::Study {
-                study,
-                found,
-                command: command_line(),
-                train_digest: loaded.train.digest(),
-                data_digest: loaded.data.digest(),
-            };
-            write_json(path, &study)?;
-        }
-        Ok(())
+        self.run.finish(study, loaded.train.digest(), loaded.data.digest(), found)
     }
 }
 
-impl Loaded {
-    fn material(&self) -> Material<'_> {
-        Material {
-            train: &self.train,
-            train_embeddings: &self.train_embeddings,
-            data: &self.data,
-            data_embeddings: &self.data_embeddings,
-        }
+impl Run {
+    /// Prints, and writes what is to be written.
+    fn finish<T: Pictured>(
+        &self,
+        study: &'static str,
+        train_digest: String,
+        data_digest: String,
+        found: T,
+    ) -> anyhow::Result<()> {
+        print!("{found}");
+        let study = studies::Study { study, found, command: command_line(), train_digest, data_digest };
+        self.outputs.write(&study, || study.found.chart())
     }
 }

@@ -9,13 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::{Chart, Pictured, cell};
-use crate::domain::UserId;
-use crate::evaluate::protocol::people;
-use crate::evaluate::report::means;
-use crate::evaluate::study::run;
-use crate::evaluate::{Contestants, Curve, EvaluateError, Method, Protocol};
+use crate::evaluate::{Curve, EvaluateError, Evaluation, Method, Protocol};
 use crate::math::metrics::mean_and_standard_error;
-use crate::train::Dataset;
 
 /// Curves of chosen and of random questions over the same people, and what choosing saves.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,32 +36,27 @@ pub struct Ratio {
     pub interval: (f64, f64),
 }
 
+/// Chosen and random.
+const METHODS: [Method; 2] = [Method::Pref, Method::Random];
 /// Resamples of people for the interval.
 const RESAMPLES: usize = 1000;
 
-/// Asks up to the largest of `counts` questions, chosen and at random, and compares.
+impl Active {
+    /// What [`active`] needs an [`Evaluation`] to have asked: every number of answers up to the largest of `counts`.
+    pub fn protocol(counts: &[usize], seeds: u64) -> Protocol {
+        Protocol::new(METHODS.to_vec(), (0..=most(counts)).collect(), seeds)
+    }
+}
+
+/// Compares chosen and random questions over the people of an evaluation, resampled in pairs of curves.
 ///
 /// # Errors
-/// Nobody who can be asked that many.
-pub fn active(
-    dataset: &Dataset,
-    contestants: &Contestants,
-    counts: &[usize],
-    seeds: u64,
-) -> Result<Active, EvaluateError> {
-    let most = counts.iter().copied().max().unwrap_or(0);
-    let protocol = Protocol::new(vec![Method::Pref, Method::Random], (0..=most).collect(), seeds);
-    let means = means(&run(&people(dataset), contestants, &protocol)?);
-    let curve = |method: Method, user: &UserId| -> Option<Vec<f64>> {
-        (0..=most).map(|n| means.get(&(method, n))?.get(user).copied()).collect()
-    };
-    let cohort: Vec<[Vec<f64>; 2]> = dataset
-        .users()
-        .iter()
-        .filter_map(|user| Some([curve(Method::Pref, user)?, curve(Method::Random, user)?]))
-        .collect();
+/// Nobody who can be asked as many as the largest of `counts`.
+pub fn active(evaluation: &Evaluation, counts: &[usize]) -> Result<Active, EvaluateError> {
+    let most = most(counts);
+    let cohort = evaluation.paths(METHODS, most);
     if cohort.is_empty() {
-        return Err(EvaluateError::NobodyToAsk { people: dataset.users().len(), questions: most });
+        return Err(EvaluateError::NobodyToAsk { people: evaluation.people(), questions: most });
     }
     let mean = |of: &[usize], method: usize| -> Vec<f64> {
         let sum = |n: usize| of.iter().map(|&at| cohort[at][method][n]).sum::<f64>();
@@ -74,7 +64,7 @@ pub fn active(
     };
     let everybody: Vec<usize> = (0..cohort.len()).collect();
     let (chosen, random) = (mean(&everybody, 0), mean(&everybody, 1));
-    let mut rng = ChaCha8Rng::seed_from_u64(seeds);
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut resampled: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for _ in 0..RESAMPLES {
         let drawn: Vec<usize> = everybody.iter().map(|_| rng.random_range(0..cohort.len())).collect();
@@ -93,7 +83,7 @@ pub fn active(
         })
         .collect();
     let mut curves = Vec::new();
-    for (place, method) in [Method::Pref, Method::Random].into_iter().enumerate() {
+    for (place, method) in METHODS.into_iter().enumerate() {
         for n in 0..=most {
             let aucs: Vec<f64> = cohort.iter().map(|person| person[place][n]).collect();
             if let Some(auc) = mean_and_standard_error(&aucs) {
@@ -102,6 +92,10 @@ pub fn active(
         }
     }
     Ok(Active { users: cohort.len(), curves, ratios })
+}
+
+fn most(counts: &[usize]) -> usize {
+    counts.iter().copied().max().unwrap_or(0)
 }
 
 /// Where a curve first reaches a height, between its points by the line; its end where it never does.

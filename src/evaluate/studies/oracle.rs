@@ -10,19 +10,19 @@ use std::sync::Arc;
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 
-use super::cell;
+use super::{Chart, Pictured, cell};
 use crate::evaluate::attributes::{Config, FEATURES, Population};
 use crate::evaluate::contestants::Entry;
 use crate::evaluate::models::Factored;
 use crate::evaluate::protocol::people;
-use crate::evaluate::report::means;
+use crate::evaluate::report::{Means, means as add_means};
 use crate::evaluate::study::run;
-use crate::evaluate::{Contestants, EvaluateError, Method, Protocol, Training};
+use crate::evaluate::{Contestants, Curve, EvaluateError, Method, Protocol, Set};
 use crate::math::factorization::{EmOptions, empirical_bayes};
 use crate::math::metrics::{Estimate, mean_and_standard_error};
 use crate::math::{Acquisition, Evidence};
 use crate::model::Backbone;
-use crate::train::{Dataset, Quadrant, SplitConfig, embeddings, split};
+use crate::train::Dataset;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -90,10 +90,12 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
     }
     let mut users = 0;
     for seed in config.seeds.clone() {
-        let set = Set::new(backbone, config, seed)?;
-        users += set.test.users().len();
+        let trained = Trained::new(backbone, config, seed)?;
+        let asked = people(&trained.set.test);
+        users += asked.len();
         for features in FEATURE_SETS {
-            let means = means(&run(&people(&set.test), &set.contestants(features)?, &protocol)?);
+            let mut means = Means::new();
+            add_means(0, &run(&asked, &trained.contestants(features)?, &protocol)?, &mut means);
             for (_, method, n, found) in gains.iter_mut().filter(|(of, ..)| *of == features) {
                 let (Some(own), Some(classic)) =
                     (means.get(&(*method, *n)), means.get(&(Method::Classic, *n)))
@@ -117,42 +119,26 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
     Ok(Oracle { users, shares: gains.iter().filter_map(share).collect() })
 }
 
-/// One seed's data, with the truth.
-struct Set {
-    train: Dataset,
-    test: Dataset,
-    /// N × d, of the texts of each.
-    train_embeddings: DMatrix<f64>,
-    test_embeddings: DMatrix<f64>,
+/// One seed's data, the truth of its texts, and what was learned from its judgments.
+struct Trained {
+    set: Set,
     /// N × [`FEATURES`]
     train_scores: DMatrix<f64>,
     test_scores: DMatrix<f64>,
     learned: Contestants,
 }
 
-impl Set {
+impl Trained {
     fn new(backbone: &dyn Backbone, config: &OracleConfig, seed: u64) -> Result<Self, EvaluateError> {
-        let population = Population::new(config.set, seed)?;
-        let data = Dataset::from_judgments(&population.judgments());
-        let parts = split(&data, &SplitConfig { seed, ..SplitConfig::default() })?;
-        let part = |quadrant| data.select(parts.rows(quadrant).iter().copied());
-        let (train, test) = (part(Quadrant::Train), part(Quadrant::Test));
-        let (train_embeddings, test_embeddings) =
-            (embeddings(&train, backbone)?, embeddings(&test, backbone)?);
-        let (train_scores, test_scores) = (scores(&population, &train), scores(&population, &test));
-        let rows: Vec<usize> = (0..train.rows().len()).collect();
-        let methods = [Method::Classic, Method::Pref, Method::Random];
-        let training = Training { base_functions: config.base_functions, seed };
-        let learned = Contestants::train(
-            &train,
-            &train_embeddings,
-            &rows,
-            &test_embeddings,
-            &methods,
-            &training,
+        let set = Set::new(backbone, &config.set, seed)?;
+        let learned = set.contestants(
+            &[Method::Classic, Method::Pref, Method::Random],
+            config.base_functions,
             &mut |_| {},
         )?;
-        Ok(Self { train, test, train_embeddings, test_embeddings, train_scores, test_scores, learned })
+        let (train_scores, test_scores) =
+            (scores(&set.population, &set.train), scores(&set.population, &set.test));
+        Ok(Self { set, train_scores, test_scores, learned })
     }
 
     /// The three methods over a set of features.
@@ -166,13 +152,13 @@ impl Set {
             return Ok(Contestants::from_entries(WAYS.into_iter().chain([Method::Classic]).filter_map(kept)));
         }
         let (train, test) = if features == READOUT {
-            let map = readout(&self.train_embeddings, &self.train_scores)?;
-            (&self.train_embeddings * &map, &self.test_embeddings * &map)
+            let map = readout(&self.set.train_embeddings, &self.train_scores)?;
+            (&self.set.train_embeddings * &map, &self.set.test_embeddings * &map)
         } else {
             (self.train_scores.clone(), self.test_scores.clone())
         };
         let options = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
-        let prior = Arc::new(empirical_bayes(&evidence(&self.train, &train), train.ncols(), &options)?);
+        let prior = Arc::new(empirical_bayes(&evidence(&self.set.train, &train), train.ncols(), &options)?);
         let texts = Arc::new(test.transpose());
         let known = WAYS.into_iter().map(|method| {
             let acquisition = method.acquisition().unwrap_or(Acquisition::Random);
@@ -227,6 +213,24 @@ fn readout(embeddings: &DMatrix<f64>, scores: &DMatrix<f64>) -> Result<DMatrix<f
         .cholesky()
         .ok_or(crate::math::MathError::NotPositiveDefinite { what: "the readout's system" })?;
     Ok(factor.solve(&(h.transpose() * y)))
+}
+
+impl Pictured for Oracle {
+    fn chart(&self) -> Chart {
+        let curve = |features: &str| Curve {
+            name: features.to_owned(),
+            points: (self.shares.iter())
+                .filter(|share| share.features == features && share.method == Method::Pref)
+                .map(|share| (share.answers as f64, share.gain_mean, share.gain_se))
+                .collect(),
+        };
+        Chart {
+            title: "What is gained over one shared reward".into(),
+            horizontal: "answers".into(),
+            vertical: "gain in AUC-ROC".into(),
+            curves: FEATURE_SETS.into_iter().map(curve).collect(),
+        }
+    }
 }
 
 impl fmt::Display for Oracle {

@@ -2,7 +2,7 @@
 
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pref/target
 
-.PHONY: help run test lint stubs
+.PHONY: help run test lint stubs bench
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -22,3 +22,23 @@ lint: ## Clippy over everything, warnings refused
 stubs: ## Generate the Python client's stubs from proto/
 	@tests/support/install.sh python
 	clients/python/generate.sh
+
+PEERS := $(CURDIR)/benches/peers/.venv
+BENCH_DATA ?= $(CARGO_TARGET_DIR)/factorization
+
+bench: $(PEERS) ## What docs/BENCHMARKS.md says of speed, and LIBMF beside our factors without text
+	cargo bench --locked --bench personalize
+	cargo bench --locked --bench known_phi
+	mkdir -p "$(BENCH_DATA)"
+	cargo bench --locked --bench factorization -- scaling
+	cargo bench --locked --bench factorization -- head
+	cargo bench --locked --bench factorization -- generate --out "$(BENCH_DATA)"
+	"$(PEERS)/bin/python" benches/peers/factorization.py --data "$(BENCH_DATA)"
+
+# The peers, libmf compiled for this machine with its AVX and OpenMP switches on.
+$(PEERS): benches/peers/requirements.txt
+	python3 -m venv "$@"
+	"$@/bin/pip" install --quiet setuptools wheel
+	CFLAGS="-O3 -march=native -DUSEAVX -DUSEOMP -fopenmp" "$@/bin/pip" install --quiet --no-build-isolation --no-cache-dir \
+		-r benches/peers/requirements.txt
+	touch "$@"

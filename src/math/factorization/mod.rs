@@ -10,6 +10,7 @@
 //! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for people not yet seen.
 //! 6. `canonical`, `finish`: the basis that is kept, since Λ and W are only defined up to an invertible matrix.
 //! 7. `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
+//! 8. `pair_factors`: the same likelihood without texts, a free vector for every pair.
 //!
 //! # Where this departs from the paper
 //!
@@ -31,6 +32,7 @@ mod head;
 mod maximize;
 mod observer;
 mod population;
+mod pair_factors;
 mod soft_impute;
 mod start;
 mod tune;
@@ -47,6 +49,7 @@ pub use calibrate::{Newcomers, Scales, calibrate};
 pub use comparisons::{Comparisons, Observation};
 pub use config::{Config, Hyperparameters};
 pub use observer::{Observer, Progress, Stage};
+pub use pair_factors::{PairFactors, PairJudgment, PairOptions, PairProblem};
 pub use population::{EmOptions, empirical_bayes};
 
 use super::{MathError, Prior, SolverReport};

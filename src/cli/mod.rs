@@ -8,6 +8,7 @@
 mod output;
 
 mod ask;
+mod base_functions;
 mod client;
 mod config_check;
 mod describe;

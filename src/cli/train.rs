@@ -6,8 +6,8 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
+use super::base_functions::BaseFunctions;
 use crate::cli::describe::base_function_table;
-use crate::math::questions::MAX_BASE_FUNCTIONS;
 use crate::model::{ArtifactLocation, open_backbone};
 use crate::train::{Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, read_dataset, train};
 
@@ -23,8 +23,8 @@ pub(super) struct Args {
     /// Where the model is written.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Number of base reward functions, or auto: as many as the data's spectrum shows.
-    #[arg(long, default_value = "8", value_name = "J|auto", value_parser = base_functions)]
+    /// Number of base reward functions, or auto: as many as held-out judgments bear out
+    #[arg(long, default_value = "auto", value_name = "J|auto")]
     base_functions: BaseFunctions,
     /// Seed of everything drawn: the same data and seed give the same model.
     #[arg(long, default_value_t = 0)]
@@ -35,20 +35,6 @@ pub(super) struct Args {
     /// Also writes the figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-/// J, or nothing for `auto`.
-#[derive(Debug, Clone, Copy)]
-struct BaseFunctions(Option<usize>);
-
-fn base_functions(text: &str) -> Result<BaseFunctions, String> {
-    if text == "auto" {
-        return Ok(BaseFunctions(None));
-    }
-    match text.parse() {
-        Ok(j) if (1..=MAX_BASE_FUNCTIONS).contains(&j) => Ok(BaseFunctions(Some(j))),
-        _ => Err(format!("allowed: auto, or a whole number from 1 to {MAX_BASE_FUNCTIONS}")),
-    }
 }
 
 pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ use super::lexical::{self, Lexical};
 /// The same texts give the same vectors on every machine that opens the same backbone (equal [`Backbone::hash`]),
 /// up to rounding, whether they come alone or in a batch.
 pub trait Backbone: Send + Sync {
-    /// Short name for people, such as `lexical-v1` or `sentence-transformers/all-MiniLM-L6-v2`.
+    /// Short name for people, such as `lexical-v2` or `sentence-transformers/all-MiniLM-L6-v2`.
     fn id(&self) -> &str;
 
     /// Identifies weights, tokenizer, settings and version: hex SHA-256. Heads and cached embeddings belong to it.

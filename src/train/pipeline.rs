@@ -28,7 +28,7 @@ pub struct TrainConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { base_functions: Some(8), seed: 0, version: None, log_position: None }
+        Self { base_functions: None, seed: 0, version: None, log_position: None }
     }
 }
 

@@ -79,7 +79,7 @@ on_both_stores! {
         let version = app.trained(on("tastes")).await;
         let model = app.model(&version).await.unwrap();
         assert_eq!((model.state(), model.base_functions, model.users), (ModelState::Ready, 2, 12));
-        assert_eq!((model.comparisons, model.backbone.as_str()), (192, "lexical-v1"));
+        assert_eq!((model.comparisons, model.backbone.as_str()), (192, "lexical-v2"));
         assert!(model.metrics["auc.seen_users.seen_pairs"] > 0.8, "{:?}", model.metrics);
         app.assert_fitted("v1", "test-1", 4).await;
 

@@ -20,7 +20,7 @@ pub(super) struct Args {
     study: Option<studies::Study>,
     /// A trained model, the folder that `pref train` wrote, in place of --train
     #[arg(long, value_name = "DIR", required_unless_present_any = ["train", "sets"])]
-    #[arg(conflicts_with_all = ["train", "sets", "backbone", "train_seed"])]
+    #[arg(conflicts_with_all = ["train", "sets", "backbone", "base_functions", "train_seed"])]
     model: Option<String>,
     #[command(flatten)]
     source: FilesOrSets,

@@ -4,15 +4,13 @@ use std::time::Instant;
 
 use nalgebra::DMatrix;
 
+use crate::cli::base_functions::BaseFunctions;
 use crate::evaluate::studies::Material;
 use crate::evaluate::{
     Contestants, Evaluation, Method, Set, TrainedMethod, Training, attributes, refuse_known_people,
 };
 use crate::model::{Backbone, BackboneOptions, DeviceChoice, open_backbone};
 use crate::train::{Dataset, Limits, embeddings, read_dataset};
-
-/// J where a study does not vary it.
-pub(super) const BASE_FUNCTIONS: Option<usize> = Some(8);
 
 /// Where people and judgments are read from.
 #[derive(Debug, clap::Args)]
@@ -75,6 +73,9 @@ pub(super) struct Embedding {
     /// Where the backbone runs: auto, cpu, cuda:N
     #[arg(long, default_value = "auto")]
     pub(super) device: DeviceChoice,
+    /// J where methods are trained, or auto: as many as held-out judgments bear out
+    #[arg(long, default_value = "auto", value_name = "J|auto")]
+    pub(super) base_functions: BaseFunctions,
 }
 
 /// Judgments read, and embedded once.
@@ -92,6 +93,10 @@ impl Embedding {
 
     pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Backbone>> {
         Ok(open_backbone(&self.backbone, &self.options())?)
+    }
+
+    pub(super) fn training(&self, seed: u64) -> Training {
+        Training { base_functions: self.base_functions.0, seed }
     }
 }
 
@@ -124,11 +129,10 @@ impl Loaded {
     }
 
     /// Trains methods on all that was read to train on.
-    pub(super) fn contestants(&self, methods: &[Method], seed: u64) -> anyhow::Result<Contestants> {
+    pub(super) fn contestants(&self, methods: &[Method], training: &Training) -> anyhow::Result<Contestants> {
         let rows: Vec<usize> = (0..self.train.rows().len()).collect();
         let (h, tested) = (&self.train_embeddings, &self.data_embeddings);
-        let training = Training { base_functions: BASE_FUNCTIONS, seed };
-        Ok(Contestants::train(&self.train, h, &rows, tested, methods, &training, &mut told())?)
+        Ok(Contestants::train(&self.train, h, &rows, tested, methods, training, &mut told())?)
     }
 }
 
@@ -148,12 +152,13 @@ impl FilesOrSets {
                 "give --train FILE, judgments of other people, or --sets N"
             );
             let loaded = Loaded::read(&self.data, &self.train, &*backbone)?;
-            return Ok(evaluation.ask(&loaded.data, &loaded.contestants(methods, train_seed)?)?);
+            return Ok(evaluation
+                .ask(&loaded.data, &loaded.contestants(methods, &embedding.training(train_seed))?)?);
         };
         for seed in self.synthetic.shape.seeds(sets) {
             eprintln!("set of seed {seed}");
             let set = Set::new(&*backbone, &self.synthetic.shape.config(), seed)?;
-            evaluation.ask(&set.test, &set.contestants(methods, BASE_FUNCTIONS, &mut told())?)?;
+            evaluation.ask(&set.test, &set.contestants(methods, embedding.base_functions.0, &mut told())?)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 use super::command_line;
 use super::outputs::Outputs;
-use super::sources::{BASE_FUNCTIONS, Embedding, Files, FilesOrSets, Loaded, Shape};
+use super::sources::{Embedding, Files, FilesOrSets, Loaded, Shape};
+use crate::cli::base_functions::BaseFunctions;
 use crate::evaluate::studies::{
     self, Active, OracleConfig, Pictured, ablations, active, backbones, base_functions, data_sweep, oracle,
 };
@@ -11,9 +12,9 @@ use crate::evaluate::{Evaluation, Method, Protocol, Training};
 pub(super) enum Study {
     /// By the number of base functions, with the spectrum (Figure 3, C)
     BaseFunctions {
-        /// Numbers to train with; `auto` is the elbow of the spectrum
-        #[arg(long, value_delimiter = ',', default_value = "1,2,4,6,8,12,16,auto")]
-        values: Vec<String>,
+        /// Numbers to train with; auto: as many as held-out judgments bear out
+        #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32,auto")]
+        values: Vec<BaseFunctions>,
         #[command(flatten)]
         common: Common,
     },
@@ -113,8 +114,7 @@ impl Study {
         self.outputs().check()?;
         match self {
             Self::BaseFunctions { values, common } => {
-                let values =
-                    values.iter().map(|value| number_or_auto(value)).collect::<Result<Vec<_>, _>>()?;
+                let values: Vec<_> = values.into_iter().map(|BaseFunctions(j)| j).collect();
                 let loaded = common.load(&common.embedding)?;
                 let protocol = common.protocol(vec![Method::Pref]);
                 let found = base_functions(&loaded.material(), &values, &protocol, common.run.train_seed)?;
@@ -158,7 +158,7 @@ impl Study {
                     seeds: shape.seeds(sets),
                     answers,
                     cuts: cuts.seeds,
-                    base_functions: BASE_FUNCTIONS,
+                    base_functions: embedding.base_functions.0,
                 };
                 let found = oracle(&*embedding.open()?, &config)?;
                 print!("{found}");
@@ -167,8 +167,9 @@ impl Study {
             Self::Ablations { models, common } => {
                 let loaded = common.load(&common.embedding)?;
                 let answers = common.answers.iter().copied().max().unwrap_or(0);
-                let found =
-                    ablations(&loaded.material(), models, answers, common.run.cuts.seeds, BASE_FUNCTIONS)?;
+                let base_functions = common.training().base_functions;
+                let cuts = common.run.cuts.seeds;
+                let found = ablations(&loaded.material(), models, answers, cuts, base_functions)?;
                 common.finish("ablations", &loaded, found)
             }
         }
@@ -183,14 +184,6 @@ impl Study {
             Self::Active { run, .. } => &run.outputs,
             Self::Oracle { outputs, .. } => outputs,
         }
-    }
-}
-
-fn number_or_auto(value: &str) -> anyhow::Result<Option<usize>> {
-    match value.parse() {
-        _ if value == "auto" => Ok(None),
-        Ok(j @ 1..=64) => Ok(Some(j)),
-        _ => anyhow::bail!("values: got {value:?}; allowed: auto, or whole numbers from 1 to 64"),
     }
 }
 
@@ -212,7 +205,7 @@ impl Common {
     }
 
     fn training(&self) -> Training {
-        Training { base_functions: BASE_FUNCTIONS, seed: self.run.train_seed }
+        self.embedding.training(self.run.train_seed)
     }
 
     fn finish<T: Pictured>(&self, study: &'static str, loaded: &Loaded, found: T) -> anyhow::Result<()> {

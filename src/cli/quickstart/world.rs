@@ -65,7 +65,12 @@ impl World {
                 train_on.prompts().len()
             );
             let backbone = open_backbone(backbone, options)?;
-            let config = TrainConfig { seed: SEED, version: Some(version), ..TrainConfig::default() };
+            let config = TrainConfig {
+                base_functions: Some(8),
+                seed: SEED,
+                version: Some(version),
+                ..TrainConfig::default()
+            };
             let trained = train(&train_on, &config, &*backbone, &mut Bars::default())?;
             trained.artifact.save_blocking(&ArtifactLocation::from(model.as_path()))?;
         }

@@ -154,7 +154,13 @@ fn what_is_learned_from_some_people_predicts_others_after_ten_answers() {
     let parts = split(&data, &SplitConfig::default()).unwrap();
     let seen = data.select(parts.rows(Quadrant::Train).iter().copied());
     let unseen = data.select(parts.rows(Quadrant::Test).iter().copied());
-    let trained = train(&seen, &TrainConfig::default(), &Lexical::new(), &mut ()).unwrap();
+    let trained = train(
+        &seen,
+        &TrainConfig { base_functions: Some(8), ..TrainConfig::default() },
+        &Lexical::new(),
+        &mut (),
+    )
+    .unwrap();
     let model =
         RewardModel::new(trained.artifact, Arc::new(Lexical::new()), &candle_core::Device::Cpu).unwrap();
     let protocol = Protocol::new(vec![Method::Pref], vec![10], 3);

@@ -29,26 +29,22 @@ pub(super) struct Basis {
 impl Basis {
     /// The basis of embeddings (texts × d) for pairs of texts.
     pub(super) fn new(embeddings: &DMatrix<f64>, pairs: &[(usize, usize)]) -> Self {
-        let d = embeddings.ncols();
-        let mut moment = second_moment(embeddings, pairs);
-        let deviation: Vec<f64> = (0..d).map(|k| moment[(k, k)].sqrt()).collect();
+        let differences = pairs.len() as f64;
+        let square = |k: usize| -> f64 {
+            let column = embeddings.column(k);
+            pairs.iter().map(|&(first, second)| (column[first] - column[second]).powi(2)).sum()
+        };
+        let deviation: Vec<f64> =
+            (0..embeddings.ncols()).into_par_iter().map(|k| (square(k) / differences).sqrt()).collect();
         let floor = 1e-12 * deviation.iter().fold(0.0_f64, |m, &x| m.max(x));
-        let mean = deviation.iter().sum::<f64>() / d as f64;
+        let mean = deviation.iter().sum::<f64>() / deviation.len() as f64;
         let scale: Vec<f64> =
             deviation.iter().map(|&x| if x > floor { 1.0 / (x * mean).sqrt() } else { 0.0 }).collect();
-        for j in 0..d {
-            for i in 0..d {
-                moment[(i, j)] *= scale[i] * scale[j];
-            }
-        }
-        let SymmetricEigen { eigenvalues, eigenvectors } = moment.symmetric_eigen();
-        let mut order: Vec<usize> = (0..d).collect();
-        order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
-        let least = 1e-9 * order.first().map_or(0.0, |&k| eigenvalues[k]);
-        order.retain(|&k| eigenvalues[k] > least);
-        let fold = DMatrix::from_fn(order.len(), d, |k, i| eigenvectors[(i, order[k])] * scale[i]);
+        let mut scaled = embeddings.clone();
+        scaled.column_iter_mut().zip(&scale).for_each(|(mut column, scale)| column *= *scale);
+        let (moments, mut fold) = principal(&scaled, pairs);
+        fold.column_iter_mut().zip(&scale).for_each(|(mut column, scale)| column *= *scale);
         let z_transposed = embeddings * fold.transpose();
-        let moments = DVector::from_iterator(order.len(), order.iter().map(|&k| eigenvalues[k]));
         Self { z: z_transposed.transpose(), z_transposed, moments, fold }
     }
 
@@ -83,6 +79,71 @@ impl Basis {
     }
 }
 
+/// Eigenvalues of S = E[(g₁ − g₂)(g₁ − g₂)ᵀ] over pairs, descending, and its eigenvectors as rows (r × d).
+///
+/// S = AᵀA for a factor A of as many rows as there are pairs or texts. With fewer rows than d the eigenvectors of the
+/// smaller AAᵀ give those of S: if AAᵀv = sv, then Aᵀv/√s is one of S.
+fn principal(g: &DMatrix<f64>, pairs: &[(usize, usize)]) -> (DVector<f64>, DMatrix<f64>) {
+    let d = g.ncols();
+    let smaller = pairs.len().min(g.nrows());
+    if smaller >= d {
+        let (values, vectors) = eigen(second_moment(g, pairs));
+        return (values, vectors.transpose());
+    }
+    let factor = if pairs.len() == smaller {
+        let root = (pairs.len() as f64).sqrt();
+        DMatrix::from_fn(pairs.len(), d, |p, k| (g[(pairs[p].0, k)] - g[(pairs[p].1, k)]) / root)
+    } else {
+        root_of_moments(g.nrows(), pairs).tr_mul(g)
+    };
+    let (values, vectors) = eigen(&factor * factor.transpose());
+    let mut rows = vectors.tr_mul(&factor);
+    rows.row_iter_mut().zip(&values).for_each(|(mut row, value)| row /= value.sqrt());
+    (values, rows)
+}
+
+/// Eigenvalues that are not zero, descending, and their eigenvectors as columns.
+fn eigen(matrix: DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
+    let SymmetricEigen { eigenvalues, eigenvectors } = matrix.symmetric_eigen();
+    let mut order: Vec<usize> = (0..eigenvalues.len()).collect();
+    order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
+    let least = 1e-9 * order.first().map_or(0.0, |&k| eigenvalues[k]);
+    order.retain(|&k| eigenvalues[k] > least);
+    (
+        DVector::from_iterator(order.len(), order.iter().map(|&k| eigenvalues[k])),
+        eigenvectors.select_columns(&order),
+    )
+}
+
+/// L (texts × texts, lower) with LLᵀ = E[(e₁ − e₂)(e₁ − e₂)ᵀ] over pairs, e_t the unit vector of a text: S = GᵀLLᵀG.
+///
+/// That matrix is the Laplacian of who was compared with whom. It is singular (texts that are compared among
+/// themselves can all gain alike), and its Cholesky factor has a zero column for each such group.
+fn root_of_moments(texts: usize, pairs: &[(usize, usize)]) -> DMatrix<f64> {
+    let share = 1.0 / pairs.len() as f64;
+    let mut root: DMatrix<f64> = DMatrix::zeros(texts, texts);
+    for &(first, second) in pairs {
+        root[(first, first)] += share;
+        root[(second, second)] += share;
+        root[(first.max(second), first.min(second))] -= share;
+    }
+    let least = 1e-12 * root.diagonal().max();
+    for k in 0..texts {
+        let pivot = root[(k, k)];
+        let mut column = root.column(k).rows(k, texts - k).into_owned();
+        column *= if pivot > least { 1.0 / pivot.sqrt() } else { 0.0 };
+        root.column_mut(k).rows_mut(k, texts - k).copy_from(&column);
+        for j in k + 1..texts {
+            let by = column[j - k];
+            if by != 0.0 {
+                root.column_mut(j).rows_mut(j, texts - j).axpy(-by, &column.rows(j - k, texts - j), 1.0);
+            }
+        }
+        root.column_mut(k).rows_mut(0, k).fill(0.0);
+    }
+    root
+}
+
 /// E[(h₁ − h₂)(h₁ − h₂)ᵀ] over pairs: d × d.
 fn second_moment(embeddings: &DMatrix<f64>, pairs: &[(usize, usize)]) -> DMatrix<f64> {
     let d = embeddings.ncols();
@@ -91,7 +152,7 @@ fn second_moment(embeddings: &DMatrix<f64>, pairs: &[(usize, usize)]) -> DMatrix
         let differences = DMatrix::from_fn(piece.len(), d, |p, k| {
             embeddings[(piece[p].0, k)] - embeddings[(piece[p].1, k)]
         });
-        moment += differences.transpose() * &differences;
+        moment += differences.tr_mul(&differences);
     }
     moment / pairs.len().max(1) as f64
 }
@@ -109,4 +170,37 @@ fn product(a: &DMatrix<f64>, b: &DMatrix<f64>) -> DMatrix<f64> {
         out.copy_from_slice(part.as_slice());
     });
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Fewer pairs than texts and dimensions, fewer texts than pairs and dimensions, fewer dimensions than either.
+    #[test]
+    fn over_the_pairs_z_has_its_moments_on_the_diagonal_and_loses_nothing_by_any_route() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for (texts, pairs, d, rank) in [(20, 12, 30, 12), (8, 27, 30, 7), (20, 60, 9, 9)] {
+            let h = DMatrix::from_fn(texts, d, |_, _| rng.random::<f64>() - 0.5);
+            let mut every: Vec<(usize, usize)> =
+                (0..texts).flat_map(|a| (a + 1..texts).map(move |b| (a, b))).collect();
+            every.sort_by_key(|&(a, b)| (b - a, a));
+            every.truncate(pairs);
+            let basis = Basis::new(&h, &every);
+            assert_eq!(basis.rank(), rank, "{texts} texts, {pairs} pairs, d = {d}");
+            let moment = second_moment(&basis.z_transposed, &every);
+            let expected = DMatrix::from_diagonal(&basis.moments);
+            assert!((moment - expected).amax() < 1e-10 * basis.moments[0], "{texts}, {pairs}, {d}");
+            assert!(basis.moments.as_slice().is_sorted_by(|a, b| a >= b));
+            // What differs between compared texts can be had back from z: D⁻¹(h₁ − h₂) lies in the span of U.
+            let total: f64 = basis.moments.iter().sum();
+            let scaled = second_moment(&h, &every).diagonal();
+            let mean = scaled.iter().map(|v| v.sqrt()).sum::<f64>() / d as f64;
+            let trace: f64 = scaled.iter().map(|v| v / (v.sqrt() * mean)).sum();
+            assert!((total - trace).abs() < 1e-10 * trace, "{total} {trace}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ const KAPPA: f64 = 0.3;
 const THRESHOLD: f64 = 0.1;
 const TIE_WEIGHT: f64 = 0.25;
 /// The largest J that is tried of itself.
-const MOST_BASE_FUNCTIONS: usize = 16;
+const MOST_BASE_FUNCTIONS: usize = 32;
 
 /// Decided held-out judgments, as cells over the same texts.
 struct HeldOut(Cells);
@@ -148,11 +148,10 @@ impl Search<'_> {
     }
 }
 
-/// J half as large again, or a third smaller.
+/// J twice as large, or a third smaller.
 fn more_or_fewer(h: &mut Hyperparameters, factor: f64) {
     let j = h.base_functions;
-    h.base_functions =
-        if factor > 1.0 { (j + j / 2 + 1).min(MOST_BASE_FUNCTIONS) } else { (j * 2).div_ceil(3) };
+    h.base_functions = if factor > 1.0 { (2 * j).min(MOST_BASE_FUNCTIONS) } else { (2 * j).div_ceil(3) };
 }
 
 /// Where a descending spectrum stops falling steeply: its point farthest below the chord from first to last value.

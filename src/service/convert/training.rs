@@ -7,8 +7,8 @@ use crate::engine::{
 };
 use crate::service::proto;
 
-/// J where the caller says nothing, and the most that they may ask for.
-const BASE_FUNCTIONS: (u32, u32) = (8, MAX_BASE_FUNCTIONS as u32);
+/// The largest J that the caller may ask for.
+const BASE_FUNCTIONS: u32 = MAX_BASE_FUNCTIONS as u32;
 /// Texts at each end of a base function where the caller says nothing, and the most.
 const EXAMPLES: (usize, usize) = (3, 20);
 
@@ -69,14 +69,16 @@ pub(in crate::service) fn train(given: proto::TrainRequest) -> Result<Train, Eng
     let datasets = given.datasets.into_iter().enumerate().map(|(index, name)| {
         DatasetId::parse(name).map_err(|invalid| Invalid { field: format!("datasets[{index}]"), ..invalid })
     });
-    let (default, most) = BASE_FUNCTIONS;
-    let base_functions = match given.base_functions.unwrap_or(default) {
+    let base_functions = match given.base_functions.unwrap_or(0) {
         0 => None,
-        j if j <= most => Some(j as usize),
+        j if j <= BASE_FUNCTIONS => Some(j as usize),
         j => {
-            return Err(
-                Invalid::new("base_functions", j, format!("0 (chosen from the data) to {most}")).into()
-            );
+            return Err(Invalid::new(
+                "base_functions",
+                j,
+                format!("0 (chosen from the data) to {BASE_FUNCTIONS}"),
+            )
+            .into());
         }
     };
     let as_of = match given.as_of_log_position {

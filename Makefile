@@ -31,7 +31,8 @@ bench: $(PEERS) ## What docs/BENCHMARKS.md says of speed, and LIBMF beside our f
 	cargo bench --locked --bench known_phi
 	mkdir -p "$(BENCH_DATA)"
 	cargo bench --locked --bench factorization -- scaling
-	cargo bench --locked --bench factorization -- head
+	cargo bench --locked --bench factorization -- head --users 10000 --pairs 5000 --judgments 1000000 --out "$(BENCH_DATA)"
+	"$(PEERS)/bin/python" benches/peers/svds.py "$(BENCH_DATA)/train.txt"
 	cargo bench --locked --bench factorization -- generate --out "$(BENCH_DATA)"
 	"$(PEERS)/bin/python" benches/peers/factorization.py --data "$(BENCH_DATA)"
 

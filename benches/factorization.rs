@@ -16,8 +16,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nalgebra::DMatrix;
 use pref::math::factorization::{
-    Comparisons, Config, Hyperparameters, Observation, PairFactors, PairJudgment, PairOptions, PairProblem,
-    Problem,
+    Comparisons, Config, Hyperparameters, Observation, Observer, PairFactors, PairJudgment, PairOptions,
+    PairProblem, Problem, Progress,
 };
 use pref::math::logistic::sigmoid;
 use rand::{Rng, RngExt, SeedableRng};
@@ -66,14 +66,15 @@ enum Command {
         #[command(flatten)]
         ridge: Ridge,
     },
-    /// `Problem::fit` on embeddings in 384 dimensions
+    /// `Problem::fit` on embeddings in 384 dimensions, and how much of it the soft-impute start takes
     Head {
-        #[arg(long, default_value_t = 2_000)]
-        users: usize,
         #[arg(long, default_value_t = 5_000)]
         texts: usize,
-        #[arg(long, default_value_t = 200_000)]
-        judgments: usize,
+        #[command(flatten)]
+        size: Size,
+        /// Also write the judgments to train.txt, as "generate" does
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -124,7 +125,7 @@ fn main() -> anyhow::Result<()> {
                 fit(&train, &held_out, ridge.options(8))?;
             }
         }
-        Command::Head { users, texts, judgments } => head(users, texts, judgments)?,
+        Command::Head { texts, size, out } => head(texts, size, out.as_deref())?,
     }
     Ok(())
 }
@@ -151,22 +152,27 @@ fn fit(train: &[PairJudgment], held_out: &[PairJudgment], options: PairOptions) 
 }
 
 /// Base functions of embeddings, from comparisons in memory to W in canonical form.
-fn head(users: usize, texts: usize, judgments: usize) -> anyhow::Result<()> {
+fn head(texts: usize, size: Size, out: Option<&Path>) -> anyhow::Result<()> {
     const DIMENSION: usize = 384;
+    let Size { users, pairs, judgments } = size;
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let embeddings = DMatrix::from_fn(texts, DIMENSION, |_, _| normal(&mut rng) / (DIMENSION as f64).sqrt());
-    let truth = DMatrix::from_fn(DIMENSION, FACTORS, |_, _| normal(&mut rng));
-    let phi = &embeddings * truth;
+    let phi = &embeddings * DMatrix::from_fn(DIMENSION, FACTORS, |_, _| normal(&mut rng));
     let tastes = DMatrix::from_fn(users, FACTORS, |_, _| 0.5 * normal(&mut rng));
-    let observations: Vec<Observation> = (0..judgments)
-        .map(|line| {
-            let (user, first, second) =
-                (line % users, rng.random_range(0..texts), rng.random_range(0..texts));
-            let z = tastes.row(user).dot(&(phi.row(first) - phi.row(second)));
-            let preference = f64::from(u8::from(rng.random_bool(sigmoid(z))));
-            Observation { user, first, second, preference, weight: 1.0 }
-        })
-        .collect();
+    let mut text = |_| (rng.random_range(0..texts), rng.random_range(0..texts));
+    let compared: Vec<(usize, usize)> = (0..pairs).map(&mut text).collect();
+    let (mut observations, mut lines) = (Vec::with_capacity(judgments), Vec::with_capacity(judgments));
+    for _ in 0..judgments {
+        let (user, pair) = (rng.random_range(0..users), rng.random_range(0..pairs));
+        let (first, second) = compared[pair];
+        let z = tastes.row(user).dot(&(phi.row(first) - phi.row(second)));
+        let preference = f32::from(u8::from(rng.random_bool(sigmoid(z))));
+        observations.push(Observation { user, first, second, preference: preference.into(), weight: 1.0 });
+        lines.push(PairJudgment { user: user as u32, pair: pair as u32, preference, weight: 1.0 });
+    }
+    if let Some(out) = out {
+        write(&out.join("train.txt"), &lines)?;
+    }
     let hyperparameters = Hyperparameters {
         base_functions: FACTORS,
         gamma: 0.1,
@@ -177,19 +183,33 @@ fn head(users: usize, texts: usize, judgments: usize) -> anyhow::Result<()> {
         mean_scale: 1.0,
         spread_scale: 1.0,
     };
-    let clock = Instant::now();
+    let (clock, cpu) = (Instant::now(), cpu_seconds()?);
     let comparisons =
         Comparisons { embeddings: &embeddings, observations: &observations, users, style: None };
     let problem = Problem::new(&comparisons)?;
     let prepared = clock.elapsed().as_secs_f64();
-    let fitted = problem.fit(&hyperparameters, &Config::default(), &mut ())?;
+    let mut begun = Begun { clock, seconds: None };
+    let fitted = problem.fit(&hyperparameters, &Config::default(), &mut begun)?;
     let line = json!({
-        "judgments": judgments, "users": users, "texts": texts, "dimension": DIMENSION, "factors": FACTORS,
+        "judgments": judgments, "users": users, "pairs": pairs, "texts": texts, "dimension": DIMENSION, "factors": FACTORS,
         "start": format!("{:?}", fitted.start), "rounds": fitted.report.iterations,
-        "prepared_s": prepared, "seconds": clock.elapsed().as_secs_f64(), "peak_mib": peak_mib()?,
+        "prepared_s": prepared, "started_s": begun.seconds.context("no round")? - prepared,
+        "seconds": clock.elapsed().as_secs_f64(), "cpu_seconds": cpu_seconds()? - cpu, "peak_mib": peak_mib()?,
     });
     println!("{line}");
     Ok(())
+}
+
+/// When the first round of the fit was evaluated.
+struct Begun {
+    clock: Instant,
+    seconds: Option<f64>,
+}
+
+impl Observer for Begun {
+    fn progress(&mut self, _: Progress) {
+        self.seconds.get_or_insert_with(|| self.clock.elapsed().as_secs_f64());
+    }
 }
 
 /// People and pairs whose logits have rank 8: u ~ N(0, I), v ~ N(0, s²I) with s²·8 the variance of a logit.

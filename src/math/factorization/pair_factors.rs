@@ -147,13 +147,13 @@ impl PairProblem {
                 break;
             }
         }
-        let (loss, of_users) = Sweep { rows: &self.by_user, other: &v, ridge: alpha }.evaluate(&u);
-        let (_, of_pairs) = Sweep { rows: &self.by_pair, other: &u, ridge: beta }.evaluate(&v);
+        let of_users = Sweep { rows: &self.by_user, other: &v, ridge: alpha };
+        let of_pairs = Sweep { rows: &self.by_pair, other: &u, ridge: beta };
         let report = SolverReport {
             termination,
             iterations: sweeps,
-            gradient_norm: of_users.max(of_pairs),
-            objective: loss + penalty(&u, alpha) + penalty(&v, beta),
+            gradient_norm: of_users.gradient_norm(&u).max(of_pairs.gradient_norm(&v)),
+            objective: of_users.loss(&u) + penalty(&u, alpha) + penalty(&v, beta),
         };
         Ok(PairFactors { users: unpadded(&u, j), pairs: unpadded(&v, j), report })
     }

@@ -6,7 +6,6 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::cells::Outcome;
-use super::head::ByPair;
 
 /// A ≈ U diag(d) Vᵀ with orthonormal U (users × J) and V (pairs × J).
 #[derive(Debug, Clone)]
@@ -17,68 +16,66 @@ pub(super) struct LowRank {
     pub(super) pairs: DMatrix<f64>,
 }
 
-/// Observed entries of a matrix, in the order of rows and of columns.
-pub(super) struct Sparse<'a> {
-    /// (column, entry), sorted by row.
-    pub(super) entries: Vec<(usize, f64)>,
-    pub(super) row_starts: &'a [usize],
-    pub(super) by_column: &'a ByPair,
-    pub(super) columns: usize,
+/// Observed entries of a matrix, in the order of rows and once more in that of columns.
+pub(super) struct Sparse {
+    by_row: Lines,
+    by_column: Lines,
+}
+
+/// Rows, or columns, one after the other.
+struct Lines {
+    /// Where each begins, and one end.
+    starts: Vec<usize>,
+    /// (column, entry), or (row, entry).
+    entries: Vec<(u32, f64)>,
 }
 
 /// How far the singular values may still move, relative to the largest, at the end.
 const TOLERANCE: f64 = 1e-7;
+/// Lines that a thread takes at a time.
+const PIECE: usize = 64;
 
-impl<'a> Sparse<'a> {
+impl Sparse {
     /// The entries 2a − 1 ∈ \[−1, 1\] of outcomes sorted by user. No row or column mean is removed.
-    pub(super) fn of_outcomes(
-        outcomes: &[Outcome],
-        user_starts: &'a [usize],
-        by_pair: &'a ByPair,
-        pairs: usize,
-    ) -> Self {
-        let entries = outcomes.iter().map(|o| (o.pair, 2.0 * o.preference - 1.0)).collect();
-        Self { entries, row_starts: user_starts, by_column: by_pair, columns: pairs }
-    }
-
-    fn rows(&self) -> usize {
-        self.row_starts.len() - 1
-    }
-
-    /// The matrix of the same entries with other values.
-    fn with_values(&self, value: impl Fn(usize, usize, f64) -> f64 + Sync) -> Vec<f64> {
-        let rows: Vec<Vec<f64>> = (0..self.rows())
-            .into_par_iter()
-            .map(|row| {
-                let cells = &self.entries[self.row_starts[row]..self.row_starts[row + 1]];
-                cells.iter().map(|&(column, x)| value(row, column, x)).collect()
-            })
-            .collect();
-        rows.concat()
-    }
-
-    /// S Bᵀ for b (J × columns): J × rows.
-    fn times(&self, values: &[f64], b: &DMatrix<f64>) -> DMatrix<f64> {
-        let j = b.nrows();
-        let mut out = DMatrix::zeros(j, self.rows());
-        out.as_mut_slice().par_chunks_mut(j).enumerate().for_each(|(row, sum)| {
-            let cells = self.row_starts[row]..self.row_starts[row + 1];
-            for (&(column, _), value) in self.entries[cells.clone()].iter().zip(&values[cells]) {
-                let column = &b.as_slice()[column * j..][..j];
-                sum.iter_mut().zip(column).for_each(|(s, b)| *s += value * b);
+    pub(super) fn of_outcomes(outcomes: &[Outcome], user_starts: &[usize], pairs: usize) -> Self {
+        let entry = |o: &Outcome| 2.0 * o.preference - 1.0;
+        let by_row = Lines {
+            starts: user_starts.to_vec(),
+            entries: outcomes.iter().map(|o| (o.pair as u32, entry(o))).collect(),
+        };
+        let mut starts = vec![0; pairs + 1];
+        outcomes.iter().for_each(|o| starts[o.pair + 1] += 1);
+        (0..pairs).for_each(|p| starts[p + 1] += starts[p]);
+        let (mut next, mut entries) = (starts.clone(), vec![(0, 0.0); outcomes.len()]);
+        for (user, range) in user_starts.windows(2).enumerate() {
+            for o in &outcomes[range[0]..range[1]] {
+                entries[next[o.pair]] = (user as u32, entry(o));
+                next[o.pair] += 1;
             }
-        });
-        out
+        }
+        Self { by_row, by_column: Lines { starts, entries } }
+    }
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        self.starts.len() - 1
     }
 
-    /// Sᵀ Aᵀ for a (J × rows): J × columns.
-    fn transposed_times(&self, values: &[f64], a: &DMatrix<f64>) -> DMatrix<f64> {
-        let j = a.nrows();
-        let mut out = DMatrix::zeros(j, self.columns);
-        out.as_mut_slice().par_chunks_mut(j).enumerate().for_each(|(column, sum)| {
-            for &(cell, row) in self.by_column.of(column) {
-                let row = &a.as_slice()[row * j..][..j];
-                sum.iter_mut().zip(row).for_each(|(s, a)| *s += values[cell] * a);
+    /// C (S − P_Ω(AᵀB))ᵀ for A (J × lines) and B, C (J × length of a line): J × lines.
+    fn residual_times(&self, a: &DMatrix<f64>, b: &DMatrix<f64>, c: &DMatrix<f64>) -> DMatrix<f64> {
+        let j = c.nrows();
+        let (a, b, c) = (a.as_slice(), b.as_slice(), c.as_slice());
+        let mut out = DMatrix::zeros(j, self.len());
+        out.as_mut_slice().par_chunks_mut(j * PIECE).enumerate().for_each(|(piece, sums)| {
+            for (k, sum) in sums.chunks_exact_mut(j).enumerate() {
+                let line = piece * PIECE + k;
+                let own = &a[line * j..][..j];
+                for &(other, x) in &self.entries[self.starts[line]..self.starts[line + 1]] {
+                    let at = other as usize * j;
+                    let z: f64 = own.iter().zip(&b[at..][..j]).map(|(a, b)| a * b).sum();
+                    sum.iter_mut().zip(&c[at..][..j]).for_each(|(s, c)| *s += (x - z) * c);
+                }
             }
         });
         out
@@ -92,18 +89,19 @@ impl<'a> Sparse<'a> {
 /// never formed: each round makes one step of subspace iteration with it, at a cost linear in the observed entries.
 ///
 /// τ is `threshold` times the largest singular value of P_Ω(X).
-pub(super) fn soft_impute(x: &Sparse<'_>, rank: usize, threshold: f64, rounds: usize, seed: u64) -> LowRank {
-    let rank = rank.min(x.rows()).min(x.columns).max(1);
-    let observed: Vec<f64> = x.entries.iter().map(|&(_, value)| value).collect();
+pub(super) fn soft_impute(x: &Sparse, rank: usize, threshold: f64, rounds: usize, seed: u64) -> LowRank {
+    let (rows, columns) = (&x.by_row, &x.by_column);
+    let rank = rank.min(rows.len()).min(columns.len()).max(1);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // Bᵀ and Aᵀ are kept with a row a component: V is pairs (J × pairs) here.
-    let mut v = orthonormal(&DMatrix::from_fn(rank, x.columns, |_, _| rng.random::<f64>() - 0.5));
+    let mut v = orthonormal(&DMatrix::from_fn(rank, columns.len(), |_, _| rng.random::<f64>() - 0.5));
     // A few steps on P_Ω(X) alone give τ and the first subspace.
     let mut largest = 0.0;
-    let mut u = DMatrix::zeros(rank, x.rows());
+    let mut u = DMatrix::zeros(rank, rows.len());
+    let (no_u, no_v) = (u.clone(), DMatrix::zeros(rank, columns.len()));
     for _ in 0..20 {
-        u = orthonormal(&x.times(&observed, &v));
-        let b = x.transposed_times(&observed, &u);
+        u = orthonormal(&rows.residual_times(&no_u, &v, &v));
+        let b = columns.residual_times(&no_v, &u, &u);
         let (left, values) = rotate(&b, &mut u);
         v = left;
         largest = values[0];
@@ -112,13 +110,9 @@ pub(super) fn soft_impute(x: &Sparse<'_>, rank: usize, threshold: f64, rounds: u
     let mut d = vec![0.0; rank];
     for _ in 0..rounds {
         let scaled = scale(&u, &d);
-        let residual = x.with_values(|row, column, x| {
-            let (a, b) = (&scaled.as_slice()[row * rank..][..rank], &v.as_slice()[column * rank..][..rank]);
-            x - a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>()
-        });
-        let mut next = orthonormal(&(x.times(&residual, &v) + &scaled));
+        let mut next = orthonormal(&(rows.residual_times(&scaled, &v, &v) + &scaled));
         let overlap = &next * scaled.transpose();
-        let b = x.transposed_times(&residual, &next) + overlap * &v;
+        let b = columns.residual_times(&v, &scaled, &next) + overlap * &v;
         let (left, values) = rotate(&b, &mut next);
         (u, v) = (next, left);
         let shrunk: Vec<f64> = values.iter().map(|s| (s - tau).max(0.0)).collect();
@@ -182,8 +176,7 @@ mod tests {
             });
         }
         (0..rows).for_each(|row| row_starts[row + 1] += row_starts[row]);
-        let by_pair = ByPair::new(&outcomes, &row_starts, columns);
-        let sparse = Sparse::of_outcomes(&outcomes, &row_starts, &by_pair, columns);
+        let sparse = Sparse::of_outcomes(&outcomes, &row_starts, columns);
         let threshold = reference["threshold"].as_f64().expect("a number");
         let LowRank { users, values, pairs } = soft_impute(&sparse, count("rank"), threshold, 20_000, 1);
         for (value, expected) in values.iter().zip(reference["values"].as_array().expect("values")) {

@@ -112,30 +112,44 @@ impl<const N: usize> Sweep<'_, N> {
         (g, h)
     }
 
-    /// The loss without the penalty, and the largest absolute entry of the gradient with it.
-    pub(super) fn evaluate(self, own: &[[f32; N]]) -> (f64, f64) {
-        let pieces: Vec<(f64, f64)> = own
-            .par_chunks(PIECE)
-            .enumerate()
-            .map(|(piece, own)| {
-                let (mut loss, mut largest) = (0.0, 0.0_f64);
-                for (k, u) in own.iter().enumerate() {
-                    let u = widened(u);
-                    let mut g = u.map(|u| self.ridge * u);
-                    self.visit(self.rows.row(piece * PIECE + k), &u, |_, entries, z, v| {
-                        for ((e, z), v) in entries.iter().zip(z).zip(v) {
-                            let (w, a) = (f64::from(e.weight), f64::from(e.preference));
-                            loss += w * binary_cross_entropy(*z, a);
-                            let r = w * (sigmoid(*z) - a);
-                            g.iter_mut().zip(v).for_each(|(g, v)| *g += r * f64::from(*v));
-                        }
-                    });
-                    largest = g.iter().fold(largest, |m, g| m.max(g.abs()));
+    /// The loss without the penalty.
+    pub(super) fn loss(self, own: &[[f32; N]]) -> f64 {
+        self.each_row(own, |entries, u| {
+            let mut loss = 0.0;
+            self.visit(entries, u, |_, entries, z, _| {
+                for (e, z) in entries.iter().zip(z) {
+                    loss += f64::from(e.weight) * binary_cross_entropy(*z, f64::from(e.preference));
                 }
-                (loss, largest)
-            })
-            .collect();
-        pieces.iter().fold((0.0, 0.0), |(loss, largest), piece| (loss + piece.0, largest.max(piece.1)))
+            });
+            loss
+        })
+        .sum()
+    }
+
+    /// Largest absolute entry of the gradient.
+    pub(super) fn gradient_norm(self, own: &[[f32; N]]) -> f64 {
+        self.each_row(own, |entries, u| {
+            let mut g = u.map(|u| self.ridge * u);
+            self.visit(entries, u, |_, entries, z, v| {
+                for ((e, z), v) in entries.iter().zip(z).zip(v) {
+                    let r = f64::from(e.weight) * (sigmoid(*z) - f64::from(e.preference));
+                    g.iter_mut().zip(v).for_each(|(g, v)| *g += r * f64::from(*v));
+                }
+            });
+            g.iter().fold(0.0, |m, g| f64::max(m, g.abs()))
+        })
+        .fold(0.0, f64::max)
+    }
+
+    /// A number of each row, in the order of the rows.
+    fn each_row(
+        self,
+        own: &[[f32; N]],
+        of: impl Fn(&[Entry], &[f64; N]) -> f64 + Sync,
+    ) -> impl Iterator<Item = f64> {
+        let rows = own.par_iter().enumerate();
+        let values: Vec<f64> = rows.map(|(row, u)| of(self.rows.row(row), &widened(u))).collect();
+        values.into_iter()
     }
 
     /// `own` becomes the product of the matrix of w(2a − 1) with the other side.

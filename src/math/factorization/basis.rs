@@ -1,15 +1,25 @@
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 /// Columns per parallel piece. Fixed, so that results do not depend on the number of threads.
 const PIECE: usize = 64;
+/// The widest span of differences that is kept whole: a full eigendecomposition of this size takes seconds.
+const EXACT: usize = 1024;
+/// Coordinates that are kept of a wider one. The ridge leaves next to nothing of the weights on the rest.
+const COORDINATES: usize = 768;
+/// Pairs at most that the choice of coordinates looks at.
+const SAMPLE: usize = 8192;
+/// Steps of subspace iteration.
+const POWERS: usize = 3;
 
 /// Embeddings in the coordinates in which learning W is nearly diagonal.
 ///
 /// Let S = E[(h₁ − h₂)(h₁ − h₂)ᵀ] over distinct pairs, D² = m √diag S with m the mean of √diag S, and
 /// D⁻¹SD⁻¹ = U diag(s) Uᵀ. Then z = UᵀD⁻¹h has second moment diag(s) over the pairs, and a head W̃ (J × r) on z is the
 /// head W = W̃UᵀD⁻¹ on h. Coordinates in which no pair differs are left out: nothing can be learned of them, and W is
-/// zero there. Both penalties of the objective become diagonal, Σ_k (γ s_k + α) ‖w̃_k‖².
+/// zero there; of very many coordinates those in which pairs differ most are kept. Both penalties of the objective become diagonal, Σ_k (γ s_k + α) ‖w̃_k‖².
 ///
 /// D is half way between two extremes. A plain ridge on W (D² = m² I) trusts a feature by its variance, and one that
 /// happens to be measured in thousands drowns the rest; standardised features (D² = diag S) count alike, rare n-grams
@@ -29,22 +39,20 @@ pub(super) struct Basis {
 impl Basis {
     /// The basis of embeddings (texts × d) for pairs of texts.
     pub(super) fn new(embeddings: &DMatrix<f64>, pairs: &[(usize, usize)]) -> Self {
-        let differences = pairs.len() as f64;
+        let n = pairs.len() as f64;
         let square = |k: usize| -> f64 {
             let column = embeddings.column(k);
             pairs.iter().map(|&(first, second)| (column[first] - column[second]).powi(2)).sum()
         };
         let deviation: Vec<f64> =
-            (0..embeddings.ncols()).into_par_iter().map(|k| (square(k) / differences).sqrt()).collect();
+            (0..embeddings.ncols()).into_par_iter().map(|k| (square(k) / n).sqrt()).collect();
         let floor = 1e-12 * deviation.iter().fold(0.0_f64, |m, &x| m.max(x));
         let mean = deviation.iter().sum::<f64>() / deviation.len() as f64;
         let scale: Vec<f64> =
             deviation.iter().map(|&x| if x > floor { 1.0 / (x * mean).sqrt() } else { 0.0 }).collect();
-        let mut scaled = embeddings.clone();
-        scaled.column_iter_mut().zip(&scale).for_each(|(mut column, scale)| column *= *scale);
-        let (moments, mut fold) = principal(&scaled, pairs);
+        let (moments, mut fold) = principal(embeddings, &scale, pairs);
         fold.column_iter_mut().zip(&scale).for_each(|(mut column, scale)| column *= *scale);
-        let z_transposed = embeddings * fold.transpose();
+        let z_transposed = product(embeddings, &fold.transpose());
         Self { z: z_transposed.transpose(), z_transposed, moments, fold }
     }
 
@@ -79,27 +87,53 @@ impl Basis {
     }
 }
 
-/// Eigenvalues of S = E[(g₁ − g₂)(g₁ − g₂)ᵀ] over pairs, descending, and its eigenvectors as rows (r × d).
-///
-/// S = AᵀA for a factor A of as many rows as there are pairs or texts. With fewer rows than d the eigenvectors of the
-/// smaller AAᵀ give those of S: if AAᵀv = sv, then Aᵀv/√s is one of S.
-fn principal(g: &DMatrix<f64>, pairs: &[(usize, usize)]) -> (DVector<f64>, DMatrix<f64>) {
-    let d = g.ncols();
-    let smaller = pairs.len().min(g.nrows());
-    if smaller >= d {
-        let (values, vectors) = eigen(second_moment(g, pairs));
+/// Eigenvalues of S = E[(g₁ − g₂)(g₁ − g₂)ᵀ] over pairs, g = D⁻¹h, descending, and its eigenvectors as rows (r × d):
+/// all that are not zero where there are at most [`EXACT`], and else nearly the first [`COORDINATES`].
+fn principal(h: &DMatrix<f64>, scale: &[f64], pairs: &[(usize, usize)]) -> (DVector<f64>, DMatrix<f64>) {
+    let d = h.ncols();
+    let smallest = pairs.len().min(h.nrows()).min(d);
+    if smallest > EXACT {
+        return leading(h, scale, pairs);
+    }
+    if smallest == d {
+        let (values, vectors) = eigen(scaled(second_moment(h, pairs), scale));
         return (values, vectors.transpose());
     }
-    let factor = if pairs.len() == smaller {
-        let root = (pairs.len() as f64).sqrt();
-        DMatrix::from_fn(pairs.len(), d, |p, k| (g[(pairs[p].0, k)] - g[(pairs[p].1, k)]) / root)
+    // S = AᵀA for a factor A of as many rows as there are pairs or texts. If AAᵀv = sv, then Aᵀv/√s is an eigenvector of S.
+    let mut factor = if smallest == pairs.len() {
+        differences(h, pairs) / (pairs.len() as f64).sqrt()
     } else {
-        root_of_moments(g.nrows(), pairs).tr_mul(g)
+        root_of_moments(h.nrows(), pairs).tr_mul(h)
     };
+    factor.column_iter_mut().zip(scale).for_each(|(mut column, scale)| column *= *scale);
     let (values, vectors) = eigen(&factor * factor.transpose());
     let mut rows = vectors.tr_mul(&factor);
     rows.row_iter_mut().zip(&values).for_each(|(mut row, value)| row /= value.sqrt());
     (values, rows)
+}
+
+/// Subspace iteration from a random start (Halko, Martinsson, Tropp 2011) with S of at most [`SAMPLE`] pairs. Within the
+/// subspace found the moments and directions are those of all pairs.
+fn leading(h: &DMatrix<f64>, scale: &[f64], pairs: &[(usize, usize)]) -> (DVector<f64>, DMatrix<f64>) {
+    let every = pairs.len().div_ceil(SAMPLE);
+    let sample: Vec<(usize, usize)> = pairs.iter().copied().step_by(every).collect();
+    let moment = scaled(second_moment(h, &sample), scale);
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut span = DMatrix::from_fn(h.ncols(), COORDINATES, |_, _| rng.random::<f64>() - 0.5);
+    for _ in 0..POWERS {
+        span = product(&moment, &span).qr().q();
+    }
+    let mut unscaled = span.clone();
+    unscaled.row_iter_mut().zip(scale).for_each(|(mut row, scale)| row *= *scale);
+    let (values, rotation) = eigen(second_moment(&product(h, &unscaled), pairs));
+    (values, rotation.tr_mul(&span.transpose()))
+}
+
+/// D⁻¹SD⁻¹
+fn scaled(mut moment: DMatrix<f64>, scale: &[f64]) -> DMatrix<f64> {
+    moment.column_iter_mut().zip(scale).for_each(|(mut column, scale)| column *= *scale);
+    moment.row_iter_mut().zip(scale).for_each(|(mut row, scale)| row *= *scale);
+    moment
 }
 
 /// Eigenvalues that are not zero, descending, and their eigenvectors as columns.
@@ -145,16 +179,19 @@ fn root_of_moments(texts: usize, pairs: &[(usize, usize)]) -> DMatrix<f64> {
 }
 
 /// E[(h₁ − h₂)(h₁ − h₂)ᵀ] over pairs: d × d.
-fn second_moment(embeddings: &DMatrix<f64>, pairs: &[(usize, usize)]) -> DMatrix<f64> {
-    let d = embeddings.ncols();
+fn second_moment(h: &DMatrix<f64>, pairs: &[(usize, usize)]) -> DMatrix<f64> {
+    let d = h.ncols();
     let mut moment = DMatrix::zeros(d, d);
     for piece in pairs.chunks(1024) {
-        let differences = DMatrix::from_fn(piece.len(), d, |p, k| {
-            embeddings[(piece[p].0, k)] - embeddings[(piece[p].1, k)]
-        });
-        moment += differences.tr_mul(&differences);
+        let differences = differences(h, piece);
+        moment += product(&differences.transpose(), &differences);
     }
     moment / pairs.len().max(1) as f64
+}
+
+/// h₁ − h₂ of pairs: pairs × d.
+fn differences(h: &DMatrix<f64>, pairs: &[(usize, usize)]) -> DMatrix<f64> {
+    DMatrix::from_fn(pairs.len(), h.ncols(), |p, k| h[(pairs[p].0, k)] - h[(pairs[p].1, k)])
 }
 
 /// A B, pieces of B's columns in parallel.
@@ -174,9 +211,6 @@ fn product(a: &DMatrix<f64>, b: &DMatrix<f64>) -> DMatrix<f64> {
 
 #[cfg(test)]
 mod tests {
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
 
     /// Fewer pairs than texts and dimensions, fewer texts than pairs and dimensions, fewer dimensions than either.
@@ -202,5 +236,21 @@ mod tests {
             let trace: f64 = scaled.iter().map(|v| v / (v.sqrt() * mean)).sum();
             assert!((total - trace).abs() < 1e-10 * trace, "{total} {trace}");
         }
+    }
+
+    /// Differences that lie in 40 of 1,100 dimensions, and little else beside.
+    #[test]
+    fn of_many_coordinates_those_are_kept_in_which_pairs_differ_most() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut draw = |rows, columns| DMatrix::from_fn(rows, columns, |_, _| rng.random::<f64>() - 0.5);
+        let h = draw(1_200, 40) * draw(40, 1_100) + draw(1_200, 1_100) * 0.01;
+        let pairs: Vec<(usize, usize)> = (0..1_200).map(|t| (t, (t * 7 + 1) % 1_200)).collect();
+        let basis = Basis::new(&h, &pairs);
+        assert_eq!(basis.rank(), COORDINATES);
+        let moment = second_moment(&basis.z_transposed, &pairs);
+        assert!((moment - DMatrix::from_diagonal(&basis.moments)).amax() < 1e-10 * basis.moments[0]);
+        let first: f64 = basis.moments.iter().take(40).sum();
+        let all: f64 = basis.moments.iter().sum();
+        assert!(first > 0.998 * all && basis.moments[40] < 0.01 * basis.moments[39], "{first} of {all}");
     }
 }

@@ -187,13 +187,14 @@ fn head(texts: usize, size: Size, out: Option<&Path>) -> anyhow::Result<()> {
     let comparisons =
         Comparisons { embeddings: &embeddings, observations: &observations, users, style: None };
     let problem = Problem::new(&comparisons)?;
-    let prepared = clock.elapsed().as_secs_f64();
-    let mut begun = Begun { clock, seconds: None };
+    let (prepared, prepared_cpu) = (clock.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    let mut begun = Begun { clock, cpu, spent: None };
     let fitted = problem.fit(&hyperparameters, &Config::default(), &mut begun)?;
+    let (started, started_cpu) = begun.spent.context("no round")?;
     let line = json!({
         "judgments": judgments, "users": users, "pairs": pairs, "texts": texts, "dimension": DIMENSION, "factors": FACTORS,
         "start": format!("{:?}", fitted.start), "rounds": fitted.report.iterations,
-        "prepared_s": prepared, "started_s": begun.seconds.context("no round")? - prepared,
+        "prepared_s": prepared, "started_s": started - prepared, "started_cpu_s": started_cpu - prepared_cpu,
         "seconds": clock.elapsed().as_secs_f64(), "cpu_seconds": cpu_seconds()? - cpu, "peak_mib": peak_mib()?,
     });
     println!("{line}");
@@ -203,12 +204,15 @@ fn head(texts: usize, size: Size, out: Option<&Path>) -> anyhow::Result<()> {
 /// When the first round of the fit was evaluated.
 struct Begun {
     clock: Instant,
-    seconds: Option<f64>,
+    cpu: f64,
+    spent: Option<(f64, f64)>,
 }
 
 impl Observer for Begun {
     fn progress(&mut self, _: Progress) {
-        self.seconds.get_or_insert_with(|| self.clock.elapsed().as_secs_f64());
+        if self.spent.is_none() {
+            self.spent = cpu_seconds().ok().map(|cpu| (self.clock.elapsed().as_secs_f64(), cpu - self.cpu));
+        }
     }
 }
 

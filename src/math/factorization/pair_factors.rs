@@ -149,11 +149,13 @@ impl PairProblem {
         }
         let of_users = Sweep { rows: &self.by_user, other: &v, ridge: alpha };
         let of_pairs = Sweep { rows: &self.by_pair, other: &u, ridge: beta };
+        let (loss, by_users) = of_users.evaluate::<true>(&u);
+        let (_, by_pairs) = of_pairs.evaluate::<false>(&v);
         let report = SolverReport {
             termination,
             iterations: sweeps,
-            gradient_norm: of_users.gradient_norm(&u).max(of_pairs.gradient_norm(&v)),
-            objective: of_users.loss(&u) + penalty(&u, alpha) + penalty(&v, beta),
+            gradient_norm: by_users.max(by_pairs),
+            objective: loss + penalty(&u, alpha) + penalty(&v, beta),
         };
         Ok(PairFactors { users: unpadded(&u, j), pairs: unpadded(&v, j), report })
     }

@@ -70,7 +70,7 @@ impl<const N: usize> Sweep<'_, N> {
                     spent += (c * (x.abs().exp_m1() - x.abs())).min(0.125 * f64::from(e.weight) * x * x);
                 }
             });
-            if spent.is_nan() || spent > KEPT * decrement {
+            if spent > KEPT * decrement {
                 t = reach.ln_1p() / reach;
                 spent = decrement * t * t * curved(t * reach);
             }
@@ -112,57 +112,38 @@ impl<const N: usize> Sweep<'_, N> {
         (g, h)
     }
 
-    /// The loss without the penalty.
-    pub(super) fn loss(self, own: &[[f32; N]]) -> f64 {
-        self.each_row(own, |entries, u| {
-            let mut loss = 0.0;
-            self.visit(entries, u, |_, entries, z, _| {
-                for (e, z) in entries.iter().zip(z) {
-                    loss += f64::from(e.weight) * binary_cross_entropy(*z, f64::from(e.preference));
-                }
-            });
-            loss
-        })
-        .sum()
-    }
-
-    /// Largest absolute entry of the gradient.
-    pub(super) fn gradient_norm(self, own: &[[f32; N]]) -> f64 {
-        self.each_row(own, |entries, u| {
-            let mut g = u.map(|u| self.ridge * u);
-            self.visit(entries, u, |_, entries, z, v| {
-                for ((e, z), v) in entries.iter().zip(z).zip(v) {
-                    let r = f64::from(e.weight) * (sigmoid(*z) - f64::from(e.preference));
-                    g.iter_mut().zip(v).for_each(|(g, v)| *g += r * f64::from(*v));
-                }
-            });
-            g.iter().fold(0.0, |m, g| f64::max(m, g.abs()))
-        })
-        .fold(0.0, f64::max)
-    }
-
-    /// A number of each row, in the order of the rows.
-    fn each_row(
-        self,
-        own: &[[f32; N]],
-        of: impl Fn(&[Entry], &[f64; N]) -> f64 + Sync,
-    ) -> impl Iterator<Item = f64> {
+    /// The loss without the penalty, if asked for, and the largest absolute entry of the gradient with it.
+    pub(super) fn evaluate<const LOSS: bool>(self, own: &[[f32; N]]) -> (f64, f64) {
         let rows = own.par_iter().enumerate();
-        let values: Vec<f64> = rows.map(|(row, u)| of(self.rows.row(row), &widened(u))).collect();
-        values.into_iter()
+        let of_rows: Vec<(f64, f64)> = rows
+            .map(|(row, u)| {
+                let u = widened(u);
+                let (mut loss, mut g) = (0.0, u.map(|u| self.ridge * u));
+                self.visit(self.rows.row(row), &u, |_, entries, z, v| {
+                    for ((e, z), v) in entries.iter().zip(z).zip(v) {
+                        let (w, a) = (f64::from(e.weight), f64::from(e.preference));
+                        if LOSS {
+                            loss += w * binary_cross_entropy(*z, a);
+                        }
+                        let r = w * (sigmoid(*z) - a);
+                        g.iter_mut().zip(v).for_each(|(g, v)| *g += r * f64::from(*v));
+                    }
+                });
+                (loss, g.iter().fold(0.0, |m, g| f64::max(m, g.abs())))
+            })
+            .collect();
+        of_rows.iter().fold((0.0, 0.0), |(loss, largest), row| (loss + row.0, f64::max(largest, row.1)))
     }
 
-    /// `own` becomes the product of the matrix of w(2a − 1) with the other side.
+    /// `own` becomes the product of the matrix of w(2a − 1) with the other side, in single precision: where to begin.
     pub(super) fn multiply(self, own: &mut [[f32; N]]) {
         own.par_chunks_mut(PIECE).enumerate().for_each(|(piece, own)| {
             for (k, u) in own.iter_mut().enumerate() {
-                let mut sum = [0.0; N];
+                *u = [0.0; N];
                 for e in self.rows.row(piece * PIECE + k) {
-                    let x = f64::from(e.weight * (2.0 * e.preference - 1.0));
-                    let v = &self.other[e.column as usize];
-                    sum.iter_mut().zip(v).for_each(|(s, v)| *s += x * f64::from(*v));
+                    let x = e.weight * (2.0 * e.preference - 1.0);
+                    u.iter_mut().zip(&self.other[e.column as usize]).for_each(|(u, v)| *u += x * v);
                 }
-                *u = sum.map(|s| s as f32);
             }
         });
     }

@@ -19,7 +19,7 @@ use pref::math::factorization::{
     Comparisons, Config, Hyperparameters, Observation, Observer, PairFactors, PairJudgment, PairOptions,
     PairProblem, Problem, Progress,
 };
-use pref::math::logistic::sigmoid;
+use pref::math::logistic::{binary_cross_entropy, sigmoid};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -110,7 +110,9 @@ fn main() -> anyhow::Result<()> {
         Command::Generate { size, out } => {
             let mut world = World::new(size);
             write(&out.join("train.txt"), &world.judge(size.judgments))?;
-            write(&out.join("held_out.txt"), &world.judge(size.judgments / 20))?;
+            let held_out = world.judge(size.judgments / 20);
+            write(&out.join("held_out.txt"), &held_out)?;
+            println!("{}", json!({ "held_out_loss_of_the_truth": world.mean_loss(&held_out) }));
         }
         Command::Fit { data, ridge, sweeps, last } => {
             let (train, held_out) = (read(&data.join("train.txt"))?, read(&data.join("held_out.txt"))?);
@@ -237,12 +239,25 @@ impl World {
         let Self { rng, users, pairs } = self;
         let mut judge = |_| {
             let (user, pair) = (rng.random_range(0..users.len()), rng.random_range(0..pairs.len()));
-            let z: f64 = users[user].iter().zip(&pairs[pair]).map(|(u, v)| u * v).sum();
+            let z = dot(&users[user], &pairs[pair]);
             let preference = f32::from(u8::from(rng.random_bool(sigmoid(z))));
             PairJudgment { user: user as u32, pair: pair as u32, preference, weight: 1.0 }
         };
         (0..count).map(&mut judge).collect()
     }
+
+    /// What no model can be expected to fall below.
+    fn mean_loss(&self, judgments: &[PairJudgment]) -> f64 {
+        let loss = |j: &PairJudgment| {
+            let z = dot(&self.users[j.user as usize], &self.pairs[j.pair as usize]);
+            binary_cross_entropy(z, j.preference.into())
+        };
+        judgments.iter().map(loss).sum::<f64>() / judgments.len() as f64
+    }
+}
+
+fn dot(a: &[f64; FACTORS], b: &[f64; FACTORS]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// N(0, 1) by Box and Muller.

@@ -106,28 +106,48 @@ impl<'a> Corpus<'a> {
     /// How well a model meets people anew: the mean log-likelihood in nats of validation judgments of every person who
     /// is learned from at most [`ANSWERS`] of their other judgments, drawn at random, the same for every model.
     pub(super) fn few_shot(&self, model: &dyn Model) -> Result<f64, EvaluateError> {
+        let asked = self.by_user(&self.train, "few-shot answers");
+        let tested = self.by_user(&self.validation, "few-shot test");
+        self.predicted(model, asked.iter().zip(&tested).map(|(asked, tested)| (&asked[..], &tested[..])))
+    }
+
+    /// The same for people left out of a fit altogether: some of their judgments are asked, the others tested.
+    pub(super) fn few_shot_of_newcomers(
+        &self,
+        model: &dyn Model,
+        newcomers: &[Observation],
+    ) -> Result<f64, EvaluateError> {
+        let judged = self.by_user(newcomers, "few-shot newcomers");
+        self.predicted(model, judged.iter().map(|judged| judged.split_at(ANSWERS.min(judged.len() / 2))))
+    }
+
+    /// Each person's decided judgments in random order.
+    fn by_user(&self, part: &[Observation], purpose: &str) -> Vec<Vec<Observation>> {
+        let mut users: Vec<Vec<Observation>> = vec![Vec::new(); self.users()];
+        decided(part).for_each(|o| users[o.user].push(*o));
+        for (user, of_user) in users.iter_mut().enumerate() {
+            of_user.shuffle(&mut random_stream(self.seed, self.data.users()[user].as_str(), purpose));
+        }
+        users
+    }
+
+    /// The mean log-likelihood of at most [`TESTED`] judgments of each person after at most [`ANSWERS`] others.
+    fn predicted<'b>(
+        &self,
+        model: &dyn Model,
+        people: impl Iterator<Item = (&'b [Observation], &'b [Observation])>,
+    ) -> Result<f64, EvaluateError> {
         let texts = model.encode(self.embeddings);
-        let by_user = |part: &[Observation], most: usize, purpose: &str| {
-            let mut users: Vec<Vec<Observation>> = vec![Vec::new(); self.users()];
-            decided(part).for_each(|o| users[o.user].push(*o));
-            for (user, of_user) in users.iter_mut().enumerate() {
-                let mut rng = random_stream(self.seed, self.data.users()[user].as_str(), purpose);
-                of_user.shuffle(&mut rng);
-                of_user.truncate(most);
-            }
-            users
-        };
-        let asked = by_user(&self.train, ANSWERS, "few-shot answers");
-        let tested = by_user(&self.validation, TESTED, "few-shot test");
         let (mut logits, mut outcomes) = (Vec::new(), Vec::new());
-        for (asked, tested) in asked.iter().zip(&tested).filter(|(_, tested)| !tested.is_empty()) {
+        for (asked, tested) in people.filter(|(_, tested)| !tested.is_empty()) {
             let answer = |o: &Observation| Answer {
                 pair: Pair::of(&texts, o.first, o.second),
                 preference: o.preference,
             };
-            let learned = model.learn(&asked.iter().map(answer).collect::<Vec<_>>())?;
-            logits.extend(tested.iter().map(|o| learned.logit(Pair::of(&texts, o.first, o.second))));
-            outcomes.extend(tested.iter().map(|o| o.preference));
+            let learned = model.learn(&asked.iter().take(ANSWERS).map(answer).collect::<Vec<_>>())?;
+            let tested = || tested.iter().take(TESTED);
+            logits.extend(tested().map(|o| learned.logit(Pair::of(&texts, o.first, o.second))));
+            outcomes.extend(tested().map(|o| o.preference));
         }
         Ok(mean_log_likelihood(&logits, &outcomes).unwrap_or(f64::NEG_INFINITY))
     }
@@ -200,6 +220,7 @@ impl Coordinates {
 }
 
 /// A linear map of embeddings, f = A (h − h̄).
+#[derive(Debug, Clone)]
 pub(super) struct Projection {
     map: DMatrix<f64>,
     offset: DVector<f64>,

@@ -178,8 +178,10 @@ fn studies_end_in_a_table_json_and_a_picture() {
         assert_eq!(found["study"], name);
         found
     };
-    let swept = study("base-functions", &["--values", "1,3"]);
+    let swept = study("base-functions", &["--values", "1,3,auto"]);
     assert_eq!(number(&swept["points"][1], "base_functions"), 3.0);
+    let elbow = number(&swept["points"][2], "base_functions");
+    assert!(elbow >= 1.0 && elbow.fract() == 0.0, "auto is a number in the end: {elbow}");
     assert_eq!(swept["points"][0]["measured"].as_array().unwrap().len(), 2);
     assert!(!swept["spectrum"].as_array().unwrap().is_empty());
 
@@ -203,6 +205,50 @@ fn studies_end_in_a_table_json_and_a_picture() {
         ["pref", "no-svd", "no-reg"]
     );
     assert!(methods.iter().all(|m| m["seen"].as_array().unwrap().len() == 2 && number(m, "new_mean") > 0.0));
+    let starts = ablations["starts"].as_array().unwrap();
+    assert_eq!((&starts[0]["method"], &starts[1]["method"]), (&"pref".into(), &"no-reg".into()));
+    assert_eq!(starts[0]["random"].as_array().unwrap().len(), 2);
+    // With the penalty one minimum is found from everywhere.
+    let (from_vectors, from_draws) =
+        (number(&starts[0], "singular_vectors"), number(&starts[0], "random_mean"));
+    assert!((from_vectors - from_draws).abs() < 1e-3, "{from_vectors} {from_draws}");
+}
+
+#[test]
+fn the_oracle_and_the_ceiling_print_what_they_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let (json, plot) = (folder.path().join("figures.json"), folder.path().join("figures.svg"));
+    let small = ["--sets", "1", "--users", "15", "--pairs", "170", "--answers", "4", "--seeds", "1"];
+    let outputs = ["--json", text(&json), "--plot", text(&plot)];
+    let table = succeeds(&[&["evaluate", "oracle"], &small[..], &outputs].concat());
+    assert!(table.contains("true scores") && table.contains("3 people"), "{table}");
+    assert_eq!(read(&json)["shares"].as_array().unwrap().len(), 6, "three features, two ways of asking");
+    assert!(std::fs::read_to_string(&plot).unwrap().contains("readout"));
+
+    // Two people: of one pair they say the same, of the other not; the first says both twice.
+    let data = folder.path().join("judgments.jsonl");
+    let line = |user: &str, prompt: &str, preference: f64| {
+        format!(
+            "{{\"user_id\": \"{user}\", \"prompt\": \"{prompt}\", \"response_a\": \"a\", \"response_b\": \"b\", \
+             \"preference\": {preference}}}\n"
+        )
+    };
+    let judged = [
+        ("u1", "x", 1.0),
+        ("u1", "x", 1.0),
+        ("u2", "x", 1.0),
+        ("u1", "y", 1.0),
+        ("u1", "y", 1.0),
+        ("u2", "y", 0.0),
+    ];
+    std::fs::write(&data, judged.map(|(user, prompt, a)| line(user, prompt, a)).concat()).unwrap();
+    let table = succeeds(&["evaluate", "ceiling", "--data", text(&data), "--json", text(&json)]);
+    assert!(table.contains("6 decided judgments of 2 people"), "{table}");
+    let found = read(&json);
+    let shares =
+        |of: &str| (number(&found[of], "couples"), number(&found[of], "share"), number(&found[of], "auc"));
+    assert_eq!(shares("agreement"), (4.0, 0.5, 0.5));
+    assert_eq!(shares("with_oneself"), (2.0, 1.0, 1.0));
 }
 
 #[test]

@@ -8,30 +8,25 @@ use crate::evaluate::Chart;
 /// Where figures go beside the screen.
 #[derive(Debug, clap::Args)]
 pub(super) struct Outputs {
-    /// Also write the figures to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
     /// Also draw them to this SVG file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Json {
+    /// Also write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 impl Outputs {
     /// Finds out before the minutes of work whether their end can be written; leaves no file behind.
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        for (option, path) in [("--json", &self.json), ("--plot", &self.plot)] {
-            let Some(path) = path else { continue };
-            let new = !path.exists();
-            std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(path)
-                .with_context(|| format!("{option}: cannot write {}", path.display()))?;
-            if new {
-                std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-        }
-        Ok(())
+        self.json.check()?;
+        check("--plot", self.plot.as_deref())
     }
 
     pub(super) fn write(
@@ -42,11 +37,31 @@ impl Outputs {
         if let Some(path) = &self.plot {
             write(path, chart().svg()?.as_bytes())?;
         }
-        if let Some(path) = &self.json {
-            write(path, &serde_json::to_vec_pretty(figures).context("the figures have no JSON form")?)?;
-        }
-        Ok(())
+        self.json.write(figures)
     }
+}
+
+impl Json {
+    /// See [`Outputs::check`].
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        check("--json", self.json.as_deref())
+    }
+
+    pub(super) fn write(&self, figures: &impl Serialize) -> anyhow::Result<()> {
+        let Some(path) = &self.json else { return Ok(()) };
+        write(path, &serde_json::to_vec_pretty(figures).context("the figures have no JSON form")?)
+    }
+}
+
+fn check(option: &str, path: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let new = !path.exists();
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.with_context(|| format!("{option}: cannot write {}", path.display()))?;
+    if new {
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

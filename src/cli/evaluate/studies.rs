@@ -1,11 +1,15 @@
+use std::path::PathBuf;
+
 use super::command_line;
-use super::outputs::Outputs;
+use super::outputs::{Json, Outputs};
 use super::sources::{Embedding, Files, FilesOrSets, Loaded, Shape};
 use crate::cli::base_functions::BaseFunctions;
 use crate::evaluate::studies::{
-    self, Active, OracleConfig, Pictured, ablations, active, backbones, base_functions, data_sweep, oracle,
+    self, Active, OracleConfig, Pictured, ablations, active, backbones, base_functions, ceiling, data_sweep,
+    oracle,
 };
 use crate::evaluate::{Evaluation, Method, Protocol, Training};
+use crate::train::{Limits, read_dataset};
 
 /// The paper's other figures
 #[derive(Debug, clap::Subcommand)]
@@ -66,6 +70,14 @@ pub(super) enum Study {
         #[command(flatten)]
         outputs: Outputs,
     },
+    /// What AUC anybody could reach, by how far people agree with one another and each with themselves; trains nothing
+    Ceiling {
+        /// Preference files, JSON lines, `.gz` too
+        #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+        data: Vec<PathBuf>,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Without singular value decomposition, without penalty: several models of each (Figure 9)
     Ablations {
         /// Models of each
@@ -111,7 +123,7 @@ pub(super) struct Cuts {
 
 impl Study {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        self.outputs().check()?;
+        self.check_outputs()?;
         match self {
             Self::BaseFunctions { values, common } => {
                 let values: Vec<_> = values.into_iter().map(|BaseFunctions(j)| j).collect();
@@ -164,6 +176,11 @@ impl Study {
                 print!("{found}");
                 outputs.write(&found, || found.chart())
             }
+            Self::Ceiling { data, json } => {
+                let found = ceiling(&read_dataset(&data, Limits::default())?);
+                print!("{found}");
+                json.write(&found)
+            }
             Self::Ablations { models, common } => {
                 let loaded = common.load(&common.embedding)?;
                 let answers = common.answers.iter().copied().max().unwrap_or(0);
@@ -175,14 +192,15 @@ impl Study {
         }
     }
 
-    fn outputs(&self) -> &Outputs {
+    fn check_outputs(&self) -> anyhow::Result<()> {
         match self {
             Self::BaseFunctions { common, .. }
             | Self::Data { common, .. }
             | Self::Backbones { common, .. }
-            | Self::Ablations { common, .. } => &common.run.outputs,
-            Self::Active { run, .. } => &run.outputs,
-            Self::Oracle { outputs, .. } => outputs,
+            | Self::Ablations { common, .. } => common.run.outputs.check(),
+            Self::Active { run, .. } => run.outputs.check(),
+            Self::Oracle { outputs, .. } => outputs.check(),
+            Self::Ceiling { json, .. } => json.check(),
         }
     }
 }

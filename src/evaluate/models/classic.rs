@@ -6,12 +6,13 @@ use super::{Answer, Learned, Model, Pair};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
-use crate::math::factorization::Problem;
+use crate::math::factorization::{Observation, Problem};
 
 /// Weight of a tie's likelihood term.
 const TIE_WEIGHT: f64 = 0.25;
 
 /// w ∈ Rᵈ; people's answers change nothing.
+#[derive(Debug, Clone)]
 pub(in crate::evaluate) struct Classic {
     weights: DVector<f64>,
 }
@@ -27,13 +28,24 @@ impl Classic {
         let problem = Problem::new(&corpus.comparisons(&corpus.train))?;
         let mut trials = Vec::new();
         let tuned = problem.tune_classic(&corpus.validation, &mut Count(&mut trials))?;
-        let all = Problem::new(&corpus.comparisons(&corpus.all))?.classic(tuned.ridge, TIE_WEIGHT)?;
         let tuning = Tuning {
             trials: trials.len(),
             chosen: format!("ridge {:.3e}", tuned.ridge),
             log_likelihood: tuned.log_likelihood,
         };
-        Ok((Self { weights: all.weights }, tuning))
+        Ok((Self::fit(corpus, &corpus.all, tuned.ridge)?, tuning))
+    }
+
+    /// The ridge strength of [`Classic::train`].
+    pub(super) fn ridge(corpus: &Corpus<'_>) -> Result<f64, EvaluateError> {
+        let problem = Problem::new(&corpus.comparisons(&corpus.train))?;
+        Ok(problem.tune_classic(&corpus.validation, &mut ())?.ridge)
+    }
+
+    /// On some judgments, with a ridge strength given.
+    pub(super) fn fit(corpus: &Corpus<'_>, part: &[Observation], ridge: f64) -> Result<Self, EvaluateError> {
+        let fit = Problem::new(&corpus.comparisons(part))?.classic(ridge, TIE_WEIGHT)?;
+        Ok(Self { weights: fit.weights })
     }
 }
 

@@ -8,8 +8,10 @@ use super::{Answer, Learned, Model, Pair};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
-use crate::math::factorization::{Config, Factorization, Newcomers, Problem, Start, calibrate};
-use crate::math::{Acquisition, Evidence, Posterior, Prior};
+use crate::math::factorization::{
+    Config, Factorization, Hyperparameters, Newcomers, Problem, Start, calibrate,
+};
+use crate::math::{Acquisition, Evidence, Posterior, Prior, SolverReport};
 
 /// γ, α where there is to be no penalty on W: enough that the problem has a solution at all.
 const NO_PENALTY: f64 = 1e-3;
@@ -23,7 +25,7 @@ pub(in crate::evaluate) struct Fit {
     pub(in crate::evaluate) spectrum: Vec<f64>,
     /// J
     pub(in crate::evaluate) base_functions: usize,
-    tuned: crate::math::factorization::Hyperparameters,
+    tuned: Hyperparameters,
 }
 
 impl Fit {
@@ -66,14 +68,30 @@ impl Fit {
     /// The same J and tie weight with hardly a penalty on W and nothing taken off the prior.
     pub(in crate::evaluate) fn without_penalty(&self, corpus: &Corpus<'_>) -> Result<Self, EvaluateError> {
         let config = Config { base_functions: Some(self.base_functions), seed: corpus.seed, start: None };
-        let free = crate::math::factorization::Hyperparameters {
-            gamma: NO_PENALTY,
-            alpha: NO_PENALTY,
-            mean_scale: 1.0,
-            spread_scale: 1.0,
-            ..self.tuned
+        Ok(Self::new(Problem::new(&corpus.comparisons(&corpus.all))?.fit(&self.free(), &config, &mut ())?))
+    }
+
+    /// Where fits on all judgments end that begin at the singular vectors, and from so many random draws; with the penalty
+    /// of this one or with hardly any.
+    pub(in crate::evaluate) fn restarts(
+        &self,
+        corpus: &Corpus<'_>,
+        draws: u64,
+        penalty: bool,
+    ) -> Result<(SolverReport, Vec<SolverReport>), EvaluateError> {
+        let problem = Problem::new(&corpus.comparisons(&corpus.all))?;
+        let chosen = if penalty { self.tuned } else { self.free() };
+        let fit = |start: Option<Start>, seed: u64| -> Result<SolverReport, EvaluateError> {
+            let config = Config { base_functions: Some(self.base_functions), seed, start };
+            Ok(problem.fit(&chosen, &config, &mut ())?.report)
         };
-        Ok(Self::new(Problem::new(&corpus.comparisons(&corpus.all))?.fit(&free, &config, &mut ())?))
+        let random = (0..draws).map(|seed| fit(Some(Start::Random), seed)).collect::<Result<_, _>>()?;
+        Ok((fit(None, corpus.seed)?, random))
+    }
+
+    fn free(&self) -> Hyperparameters {
+        let (gamma, alpha) = (NO_PENALTY, NO_PENALTY);
+        Hyperparameters { gamma, alpha, mean_scale: 1.0, spread_scale: 1.0, ..self.tuned }
     }
 
     fn new(fit: Factorization) -> Self {

@@ -3,11 +3,14 @@
 
 use std::fmt;
 
+use nalgebra::DMatrix;
 use serde::Serialize;
 
 use super::{Chart, Material, Pictured};
-use crate::evaluate::models::{Answer, Pair};
+use crate::evaluate::corpus::Corpus;
+use crate::evaluate::models::{Answer, Fit, Model, Pair};
 use crate::evaluate::{Curve, EvaluateError, Method, Protocol, Training, evaluate};
+use crate::math::SolverReport;
 use crate::math::metrics::{auc, mean_and_standard_error};
 use crate::train::{Quadrant, SplitConfig, split_rows};
 
@@ -20,6 +23,25 @@ pub struct Ablations {
     pub answers: usize,
     /// A row a method.
     pub methods: Vec<Ablation>,
+    /// Fits that differ in nothing but where W began: with the penalty, and without.
+    pub starts: [Starts; 2],
+}
+
+/// How much it matters where W begins: the objective at the end of a fit, in nats a judgment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Starts {
+    /// [`Method::Pref`], or [`Method::NoReg`].
+    pub method: Method,
+    /// From the singular vectors.
+    pub singular_vectors: f64,
+    /// From random draws, a number a draw.
+    pub random: Vec<f64>,
+    /// Their mean, and standard deviation.
+    pub random_mean: f64,
+    /// See [`Starts::random_mean`].
+    pub random_spread: f64,
+    /// Rounds from the singular vectors, and on average from a random draw.
+    pub rounds: (usize, f64),
 }
 
 /// One method's models.
@@ -81,14 +103,42 @@ pub fn ablations(
             Ablation { method, seen, seen_mean, seen_spread, new, new_mean, new_spread }
         })
         .collect();
-    Ok(Ablations { models, answers, methods })
+    let starts = starts(material, models, base_functions)?;
+    Ok(Ablations { models, answers, methods, starts })
+}
+
+/// One setting of hyperparameters, fitted from several starts on all judgments.
+fn starts(
+    material: &Material<'_>,
+    draws: u64,
+    base_functions: Option<usize>,
+) -> Result<[Starts; 2], EvaluateError> {
+    let rows = material.rows();
+    let corpus = Corpus::new(material.train, material.train_embeddings, &rows, 0)?;
+    let (fit, _) = Fit::train(&corpus, base_functions, None)?;
+    let ends = |method: Method| -> Result<Starts, EvaluateError> {
+        let (first, random) = fit.restarts(&corpus, draws, method == Method::Pref)?;
+        let a_judgment = |report: &SolverReport| report.objective / rows.len() as f64;
+        let rounds = random.iter().map(|report| report.iterations as f64).sum::<f64>() / draws.max(1) as f64;
+        let ended: Vec<f64> = random.iter().map(a_judgment).collect();
+        let (random_mean, random_spread) = moments(&ended);
+        Ok(Starts {
+            method,
+            singular_vectors: a_judgment(&first),
+            random: ended,
+            random_mean,
+            random_spread,
+            rounds: (first.iterations, rounds),
+        })
+    };
+    Ok([ends(Method::Pref)?, ends(Method::NoReg)?])
 }
 
 /// Mean AUC over people of the training, each learned from all their judgments trained on, on those held out.
 fn seen_people(
     material: &Material<'_>,
-    model: &dyn crate::evaluate::models::Model,
-    texts: &nalgebra::DMatrix<f64>,
+    model: &dyn Model,
+    texts: &DMatrix<f64>,
     rows: &[usize],
     held_out: &[usize],
 ) -> Result<Option<f64>, EvaluateError> {
@@ -146,6 +196,14 @@ impl fmt::Display for Ablations {
             let cell = |mean: f64, spread: f64| format!("{mean:.3} ({spread:.4})");
             let (seen, new) = (cell(a.seen_mean, a.seen_spread), cell(a.new_mean, a.new_spread));
             writeln!(f, "{:12}{seen:>20}{new:>20}", a.method)?;
+        }
+        writeln!(f, "\nwhere a fit ends, by where W begins: objective in nats a judgment (rounds)")?;
+        writeln!(f, "{:12}{:>20}{:>32}", "", "singular vectors", "random draws")?;
+        for Starts { method, singular_vectors, random_mean, random_spread, rounds, .. } in &self.starts {
+            let (first, mean) = rounds;
+            let first = format!("{singular_vectors:.5} ({first})");
+            let random = format!("{random_mean:.5} ± {random_spread:.5} ({mean:.0})");
+            writeln!(f, "{method:12}{first:>20}{random:>32}")?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 mod ablations;
 mod active;
+mod ceiling;
 mod data;
 mod oracle;
 mod sweep;
@@ -20,6 +21,7 @@ use crate::train::Dataset;
 
 pub use ablations::{Ablation, Ablations, ablations};
 pub use active::{Active, Ratio, active};
+pub use ceiling::{Agreement, Ceiling, ceiling};
 pub use data::{DataPoint, DataSweep, data_sweep};
 pub use oracle::{Oracle, OracleConfig, Share, oracle};
 pub use sweep::{Sweep, Swept, backbones, base_functions};

@@ -1,10 +1,13 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::Global;
+use crate::generate::OpenAi;
 use crate::model::{Artifact, ArtifactLocation, Example, Examples, Manifest};
+use crate::train::interpret;
 
 /// Says what a model was made from, how well it predicts, and what each base function rewards.
 #[derive(Debug, clap::Args)]
@@ -15,6 +18,15 @@ pub(super) struct Args {
     /// Texts shown at each end of each base function, at most 20.
     #[arg(long, default_value_t = 2, value_name = "N")]
     examples: usize,
+    /// Labels in the words of a language model, asked about the texts at each end; the key is read from OPENAI_API_KEY
+    #[arg(long, value_name = "openai:URL")]
+    labels_from: Option<String>,
+    /// The language model's name
+    #[arg(long, value_name = "NAME", default_value = "gpt-4o-mini", requires = "labels_from")]
+    label_model: String,
+    /// Keeps these labels in the model
+    #[arg(long, requires = "labels_from")]
+    save: bool,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -22,7 +34,19 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
     let location = ArtifactLocation::from(args.model.as_path());
-    let Artifact { manifest, mut examples, .. } = Artifact::load_blocking(&location)?;
+    let mut artifact = Artifact::load_blocking(&location)?;
+    if let Some(from) = &args.labels_from {
+        let url = from
+            .strip_prefix("openai:")
+            .with_context(|| format!("--labels-from: got {from:?}; allowed: openai:URL"))?;
+        let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty());
+        let model = OpenAi::new(url, &args.label_model, key)?;
+        artifact.manifest.labels = interpret(&artifact.manifest.labels, &artifact.examples, &model)?;
+        if args.save {
+            artifact.manifest = artifact.save_blocking(&location)?;
+        }
+    }
+    let Artifact { manifest, mut examples, .. } = artifact;
     for Examples { top, bottom } in &mut examples {
         top.truncate(args.examples);
         bottom.truncate(args.examples);

@@ -1,4 +1,5 @@
 use crate::domain::{DatasetId, Invalid, JobId, ModelVersion, PoolName, PreferenceId, QueryId, UserId};
+use crate::generate::GenerateError;
 use crate::math::MathError;
 use crate::model::ModelError;
 use crate::store::StoreError;
@@ -102,6 +103,9 @@ pub enum EngineError {
     #[error("the server is shutting down; try another or try again")]
     Draining,
 
+    /// The language model behind completions could not answer.
+    #[error(transparent)]
+    LanguageModel(GenerateError),
     /// The model could not answer.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -158,6 +162,7 @@ impl EngineError {
             Self::LostRace => "LOST_RACE",
             Self::Unimplemented(_) => "NOT_IMPLEMENTED",
             Self::Draining => "DRAINING",
+            Self::LanguageModel(_) => "LANGUAGE_MODEL_UNAVAILABLE",
             Self::Model(ModelError::QueueFull { .. }) => "MODEL_QUEUE_FULL",
             Self::Model(ModelError::Stopped) => "DRAINING",
             Self::Model(error) if is_damage(error) => "MODEL_DAMAGED",

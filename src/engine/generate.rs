@@ -171,6 +171,7 @@ impl From<GenerateError> for EngineError {
     fn from(error: GenerateError) -> Self {
         match error {
             GenerateError::PromptNotInPool => Self::PromptNotInPool,
+            upstream => Self::LanguageModel(upstream),
         }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! A [`Generator`] makes completions of a prompt; [`best_of_n`] ranks them by a user's reward. `generate` never learns
 //! anything, knows no row and no socket, and is not told who a user is: it is given the posterior of their λ.
-//! Language models (a local one, an OpenAI-compatible upstream) and value-guided decoding are not here yet.
+//! An OpenAI-compatible upstream is asked for single replies; as a [`Generator`] it, a local language model, and
+//! value-guided decoding are not here yet.
 
 mod best_of_n;
+mod openai;
 mod pool;
 
 pub use best_of_n::{Ranking, best_of_n};
+pub use openai::OpenAi;
 pub use pool::PoolGenerator;
 
 /// Makes completions. May block: call it off the async threads unless it is known to be quick.
@@ -43,4 +46,18 @@ pub enum GenerateError {
     /// The pool has no candidates for this prompt.
     #[error("no pool holds candidates for this prompt; import some (ImportCandidates)")]
     PromptNotInPool,
+    /// The upstream's address is not one.
+    #[error("the language model's address: got {given:?}; allowed: http://… or https://… up to and with /v1")]
+    Address {
+        /// What was given.
+        given: String,
+    },
+    /// The upstream gave no reply.
+    #[error("the language model at {url} gave no reply: {why}")]
+    Upstream {
+        /// Its address.
+        url: String,
+        /// What it or the connection said.
+        why: String,
+    },
 }

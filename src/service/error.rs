@@ -57,7 +57,9 @@ fn code(error: &EngineError) -> Code {
         EngineError::RequestIdReused | EngineError::VersionTaken { .. } => Code::AlreadyExists,
         EngineError::LostRace => Code::Aborted,
         EngineError::Unimplemented(_) => Code::Unimplemented,
-        EngineError::ModelNotResident(_) | EngineError::Draining => Code::Unavailable,
+        EngineError::ModelNotResident(_) | EngineError::Draining | EngineError::LanguageModel(_) => {
+            Code::Unavailable
+        }
         EngineError::Model(error) => match error {
             ModelError::QueueFull { .. } => Code::ResourceExhausted,
             ModelError::Stopped => Code::Unavailable,

@@ -2,12 +2,14 @@
 //!
 //! [`read_dataset`] reads people's judgments into a [`Dataset`]; [`train`] embeds its texts, chooses hyperparameters,
 //! measures, and makes the artifact that serving loads. Synchronous; progress goes to an [`Observer`], which may stop
-//! it. `train` never sees a database or a socket.
+//! it. Training never sees a database or a socket; [`interpret`], which has a language model put the base functions into words,
+//! reaches it through `generate`.
 
 mod dataset;
 mod embed;
 mod error;
 mod fit;
+mod interpret;
 mod labels;
 mod measure;
 mod observer;
@@ -19,6 +21,7 @@ mod watch;
 pub use dataset::{Builder, Dataset, Pair, Row, TextId};
 pub use embed::embeddings;
 pub use error::TrainError;
+pub use interpret::interpret;
 pub use measure::{QuadrantScore, Quadrants};
 pub use observer::{Observer, Stage};
 pub use pipeline::{ChosenReport, SolverEnd, TrainConfig, TrainReport, Trained, TrialReport, train};

@@ -1,5 +1,6 @@
 //! The real binary on the command line: what it prints, what it refuses, and its exit codes.
 
+mod describe;
 mod evaluate;
 mod refusals;
 mod train;

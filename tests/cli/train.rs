@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{fails, succeeds, text};
 
 /// People with even numbers like long answers, the others short ones; everybody likes answers that thank.
-fn judgments(users: usize) -> Vec<Value> {
+pub(crate) fn judgments(users: usize) -> Vec<Value> {
     let mut lines = Vec::new();
     for user in 0..users {
         for prompt in 0..8 {
@@ -29,14 +29,14 @@ fn judgments(users: usize) -> Vec<Value> {
     lines
 }
 
-fn write(folder: &TempDir, name: &str, lines: &[Value]) -> PathBuf {
+pub(crate) fn write(folder: &TempDir, name: &str, lines: &[Value]) -> PathBuf {
     let path = folder.path().join(name);
     let content: String = lines.iter().map(|line| format!("{line}\n")).collect();
     std::fs::write(&path, content).unwrap();
     path
 }
 
-fn train(data: &Path, output: &Path, more: &[&str]) -> String {
+pub(crate) fn train(data: &Path, output: &Path, more: &[&str]) -> String {
     let mut arguments =
         vec!["train", "--data", text(data), "--output", text(output), "--base-functions", "2"];
     arguments.extend(more);

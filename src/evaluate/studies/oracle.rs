@@ -3,6 +3,9 @@
 //! On the synthetic Attributes set the truth is known. Three φ meet the same new people with the same questions: the one
 //! learned from judgments, the best linear readout of the true scores from the same embeddings, and the scores
 //! themselves. From truth to readout the embedding loses, from readout to learned the judgments and the factorization.
+//!
+//! The truth also knows better than any reward read from text what everybody likes, before the first answer. What answers
+//! add to that is shown beside the gain over the classic reward.
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +66,12 @@ pub struct Share {
     pub gain_se: Option<f64>,
     /// Over the same mean for the true scores asked in the same way.
     pub share: f64,
+    /// Mean over people of AUC less that of the same φ before the first answer: what knowing the person is worth.
+    pub personal_mean: f64,
+    /// Its standard error.
+    pub personal_se: Option<f64>,
+    /// Over the same mean for the true scores asked in the same way; nothing without answers.
+    pub personal_share: Option<f64>,
 }
 
 const LEARNED: &str = "learned";
@@ -80,12 +89,13 @@ const RIDGE: f64 = 0.1;
 /// # Errors
 /// A set without people to ask; texts that the backbone cannot embed.
 pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, EvaluateError> {
-    let mut protocol = Protocol::new(WAYS.to_vec(), config.answers.clone(), config.cuts);
-    protocol.answers.retain(|&n| n > 0);
-    let mut gains: Vec<(&'static str, Method, usize, Vec<f64>)> = Vec::new();
+    let mut answers = config.answers.clone();
+    answers.push(0);
+    let protocol = Protocol::new(WAYS.to_vec(), answers, config.cuts);
+    let mut lines: Vec<Line> = Vec::new();
     for features in FEATURE_SETS {
         for method in WAYS {
-            gains.extend(protocol.answers.iter().map(|&n| (features, method, n, Vec::new())));
+            lines.extend(protocol.answers.iter().map(|&n| Line::new(features, method, n)));
         }
     }
     let mut users = 0;
@@ -96,27 +106,62 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
         for features in FEATURE_SETS {
             let mut means = Means::new();
             add_means(0, &run(&asked, &trained.contestants(features)?, &protocol)?, &mut means);
-            for (_, method, n, found) in gains.iter_mut().filter(|(of, ..)| *of == features) {
-                let (Some(own), Some(classic)) =
-                    (means.get(&(*method, *n)), means.get(&(Method::Classic, *n)))
-                else {
-                    continue;
-                };
-                found.extend(own.iter().filter_map(|(user, auc)| Some(auc - classic.get(user)?)));
-            }
+            lines.iter_mut().filter(|line| line.features == features).for_each(|line| line.add(&means));
         }
     }
-    let mean = |found: &[f64]| mean_and_standard_error(found);
-    let truth = |method: Method, answers: usize| {
-        let line = gains.iter().find(|(of, m, n, _)| *of == TRUE && *m == method && *n == answers)?;
-        mean(&line.3).map(|estimate| estimate.mean)
+    let truth = |of: &Line| {
+        lines.iter().find(|l| l.features == TRUE && l.method == of.method && l.answers == of.answers)
     };
-    let share = |(features, method, answers, found): &(&'static str, Method, usize, Vec<f64>)| {
-        let Estimate { mean: gain_mean, standard_error: gain_se, .. } = mean(found)?;
-        let share = gain_mean / truth(*method, *answers)?;
-        Some(Share { features, method: *method, answers: *answers, gain_mean, gain_se, share })
-    };
-    Ok(Oracle { users, shares: gains.iter().filter_map(share).collect() })
+    let shares = lines.iter().filter_map(|line| line.share(truth(line)?)).collect();
+    Ok(Oracle { users, shares })
+}
+
+/// A line of the table in the making.
+struct Line {
+    features: &'static str,
+    method: Method,
+    answers: usize,
+    /// AUC less that of the classic reward, a number a person.
+    gains: Vec<f64>,
+    /// AUC less that before the first answer.
+    personal: Vec<f64>,
+}
+
+impl Line {
+    fn new(features: &'static str, method: Method, answers: usize) -> Self {
+        Self { features, method, answers, gains: Vec::new(), personal: Vec::new() }
+    }
+
+    fn add(&mut self, means: &Means) {
+        let (Some(own), Some(before), Some(classic)) = (
+            means.get(&(self.method, self.answers)),
+            means.get(&(self.method, 0)),
+            means.get(&(Method::Classic, self.answers)),
+        ) else {
+            return;
+        };
+        self.gains.extend(own.iter().filter_map(|(user, auc)| Some(auc - classic.get(user)?)));
+        self.personal.extend(own.iter().filter_map(|(user, auc)| Some(auc - before.get(user)?)));
+    }
+
+    fn share(&self, truth: &Self) -> Option<Share> {
+        let Estimate { mean: gain_mean, standard_error: gain_se, .. } = mean_and_standard_error(&self.gains)?;
+        let Estimate { mean: personal_mean, standard_error: personal_se, .. } =
+            mean_and_standard_error(&self.personal)?;
+        let (gain, personal) =
+            (mean_and_standard_error(&truth.gains)?.mean, mean_and_standard_error(&truth.personal)?.mean);
+        Some(Share {
+            features: self.features,
+            method: self.method,
+            answers: self.answers,
+            gain_mean,
+            gain_se,
+            share: gain_mean / gain,
+            personal_mean,
+            personal_se,
+            personal_share: (self.answers > 0).then(|| personal_mean / personal),
+        })
+    }
 }
 
 /// One seed's data, the truth of its texts, and what was learned from its judgments.
@@ -237,13 +282,26 @@ impl fmt::Display for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} people new to their models, gain over the classic reward and its share of the true scores'",
+            "{} people new to their models: gain over the classic reward, gain over the same features before the first \
+             answer, and their shares of the true scores'",
             self.users
         )?;
-        writeln!(f, "{:<14}{:<10}{:>9}{:>18}{:>9}", "features", "asked by", "answers", "gain", "share")?;
-        for Share { features, method, answers, gain_mean, gain_se, share } in &self.shares {
-            let gain = cell(*gain_mean, *gain_se, true);
-            writeln!(f, "{features:<14}{:<10}{answers:>9}{gain:>18}{:>8.0}%", method.name(), 100.0 * share)?;
+        writeln!(
+            f,
+            "{:<14}{:<10}{:>9}{:>20}{:>8}{:>20}{:>8}",
+            "features", "asked by", "answers", "over classic", "share", "over no answers", "share"
+        )?;
+        for s in &self.shares {
+            let (gain, personal) =
+                (cell(s.gain_mean, s.gain_se, true), cell(s.personal_mean, s.personal_se, true));
+            let personal_share =
+                s.personal_share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
+            let (features, method, answers) = (s.features, s.method.name(), s.answers);
+            let share = format!("{:.0}%", 100.0 * s.share);
+            writeln!(
+                f,
+                "{features:<14}{method:<10}{answers:>9}{gain:>20}{share:>8}{personal:>20}{personal_share:>8}"
+            )?;
         }
         Ok(())
     }
@@ -266,15 +324,17 @@ mod tests {
         let found = oracle(&Lexical::new(), &config).unwrap();
         assert_eq!(found.users, 17);
         let gain = |features: &str| {
-            let line = found.shares.iter().find(|s| s.features == features && s.method == Method::Pref);
+            let mut lines = found.shares.iter().filter(|s| s.features == features && s.answers == 10);
+            let line = lines.find(|s| s.method == Method::Pref);
             line.map(|share| share.gain_mean).unwrap()
         };
         assert!(gain(TRUE) > gain(READOUT) && gain(READOUT) > 0.05, "{found}");
         assert!(gain(LEARNED) > 0.0, "{found}");
-        assert!(
-            found.shares.iter().all(|share| share.answers == 10),
-            "without answers there is nothing to share"
-        );
+        let before = found.shares.iter().find(|s| s.features == TRUE && s.answers == 0).unwrap();
+        assert!(before.gain_mean > 0.0, "the truth knows what everybody likes: {found}");
+        assert_eq!((before.personal_mean, before.personal_share), (0.0, None));
+        let known = found.shares.iter().find(|s| s.features == TRUE && s.answers == 10).unwrap();
+        assert!((known.personal_mean - (known.gain_mean - before.gain_mean)).abs() < 1e-12);
     }
 
     #[test]

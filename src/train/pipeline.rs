@@ -14,7 +14,7 @@ use crate::math::{SolverReport, Termination};
 use crate::model::{Artifact, Backbone, Manifest, PriorRecord, TrainingUsers};
 
 /// What a training may be told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrainConfig {
     /// J; nothing takes the elbow of the spectrum.
     pub base_functions: Option<usize>,
@@ -24,12 +24,6 @@ pub struct TrainConfig {
     pub version: Option<ModelVersion>,
     /// Position of the preference log up to which the data goes, where it comes from there.
     pub log_position: Option<i64>,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self { base_functions: None, seed: 0, version: None, log_position: None }
-    }
 }
 
 /// A trained model and what is known of it.

@@ -76,11 +76,13 @@ pub struct Agreement {
     pub auc_interval: (f64, f64),
 }
 
+/// A person, and how often they took the first text of a pair and the second.
+type Votes = (usize, [usize; 2]);
+
 /// Reads agreement off judgments; nothing is trained.
 pub fn ceiling(data: &Dataset) -> Ceiling {
     let people = people(data);
-    // Votes of each person on each pair of texts: (for the first, for the second).
-    let mut votes: BTreeMap<(usize, usize), Vec<(usize, [usize; 2])>> = BTreeMap::new();
+    let mut votes: BTreeMap<(usize, usize), Vec<Votes>> = BTreeMap::new();
     let mut decided = 0;
     for (at, person) in people.iter().enumerate() {
         for pair in &person.pairs {
@@ -92,18 +94,17 @@ pub fn ceiling(data: &Dataset) -> Ceiling {
                 .push((at, [first, pair.outcomes.len() - first]));
         }
     }
-    let total = |of: &[(usize, [usize; 2])]| {
-        of.iter().fold([0, 0], |sum, (_, votes)| [sum[0] + votes[0], sum[1] + votes[1]])
-    };
+    let total =
+        |of: &[Votes]| of.iter().fold([0, 0], |sum, (_, votes)| [sum[0] + votes[0], sum[1] + votes[1]]);
     // Couples that agree and all couples, of one pair.
-    let within = |of: &[(usize, [usize; 2])]| {
+    let within = |of: &[Votes]| {
         of.iter().map(|(_, votes)| couples(*votes)).fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1))
     };
-    let between = |of: &[(usize, [usize; 2])]| {
+    let between = |of: &[Votes]| {
         let (all, own) = (couples(total(of)), within(of));
         (all.0 - own.0, all.1 - own.1)
     };
-    let repeated = |of: &&Vec<(usize, [usize; 2])>| within(of).1 > 0;
+    let repeated = |of: &&Vec<Votes>| within(of).1 > 0;
     let mut margins: Vec<Vec<f64>> = vec![Vec::new(); people.len()];
     for of in votes.values().filter(|of| of.len() > 1) {
         let [first, second] = total(of);

@@ -11,6 +11,7 @@ use super::bert::BertBackbone;
 use super::concat::Concat;
 use super::hub::locate;
 use super::lexical::{self, Lexical};
+use super::static_embedding::StaticEmbedding;
 
 /// A frozen text encoder: (x, y) ↦ h(x, y) ∈ Rᵈ.
 ///
@@ -199,5 +200,9 @@ pub fn open_backbone(spec: &str, options: &BackboneOptions) -> Result<Arc<dyn Ba
     if spec == "lexical" || spec == lexical::ID {
         return Ok(Arc::new(Lexical::new()));
     }
-    Ok(Arc::new(BertBackbone::open(locate(spec, options)?, options)?))
+    let snapshot = locate(spec, options)?;
+    if let Some(table) = StaticEmbedding::find(&snapshot, options)? {
+        return Ok(Arc::new(table));
+    }
+    Ok(Arc::new(BertBackbone::open(snapshot, options)?))
 }

@@ -53,8 +53,7 @@ impl EncoderSettings {
         if let Some(modules) = optional::<Vec<Module>>(&modules_path)? {
             files.push(modules_path.clone());
             for module in modules {
-                // The last part of a Python path that has changed between versions.
-                match module.class.rsplit('.').next().unwrap_or_default() {
+                match module.kind() {
                     "Transformer" => {}
                     "Pooling" => {
                         let path = directory.join(&module.path).join("config.json");
@@ -140,7 +139,7 @@ fn required<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     serde_json::from_slice(&read(path)?).map_err(|error| file_error(path, error))
 }
 
-fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
+pub(super) fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
     if path.is_file() { required(path).map(Some) } else { Ok(None) }
 }
 
@@ -222,10 +221,17 @@ impl ConfigFile {
 
 /// A line of sentence-transformers' `modules.json`.
 #[derive(Deserialize)]
-struct Module {
-    path: String,
+pub(super) struct Module {
+    pub(super) path: String,
     #[serde(rename = "type")]
     class: String,
+}
+
+impl Module {
+    /// The last part of a Python path that has changed between versions.
+    pub(super) fn kind(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or_default()
+    }
 }
 
 /// `1_Pooling/config.json`: a flag for each mode, or the mode's name.

@@ -21,6 +21,7 @@ mod manifest;
 mod packed_bert;
 mod resident;
 mod reward;
+mod static_embedding;
 mod tokens;
 
 pub use artifact::{Artifact, ArtifactLocation};

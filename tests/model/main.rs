@@ -9,6 +9,7 @@ mod encoder;
 mod hub;
 mod made;
 mod resident;
+mod static_embedding;
 
 use std::path::PathBuf;
 

@@ -19,7 +19,8 @@ const POWERS: usize = 3;
 /// Let S = E[(h₁ − h₂)(h₁ − h₂)ᵀ] over distinct pairs, D² = m √diag S with m the mean of √diag S, and
 /// D⁻¹SD⁻¹ = U diag(s) Uᵀ. Then z = UᵀD⁻¹h has second moment diag(s) over the pairs, and a head W̃ (J × r) on z is the
 /// head W = W̃UᵀD⁻¹ on h. Coordinates in which no pair differs are left out: nothing can be learned of them, and W is
-/// zero there; of very many coordinates those in which pairs differ most are kept. Both penalties of the objective become diagonal, Σ_k (γ s_k + α) ‖w̃_k‖².
+/// zero there; of very many coordinates those in which pairs differ most are kept. Both penalties of the objective become
+/// diagonal, Σ_k (γ s_k + α) ‖w̃_k‖².
 ///
 /// D is half way between two extremes. A plain ridge on W (D² = m² I) trusts a feature by its variance, and one that
 /// happens to be measured in thousands drowns the rest; standardised features (D² = diag S) count alike, rare n-grams

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 use super::bert::BertBackbone;
+use super::causal::CausalBackbone;
 use super::concat::Concat;
 use super::hub::locate;
+use super::layout::{file_error, model_type};
 use super::lexical::{self, Lexical};
 use super::static_embedding::StaticEmbedding;
 
@@ -96,7 +98,7 @@ pub struct BackboneRecord {
     pub hash: String,
     /// d
     pub dimension: usize,
-    /// How token vectors become one: `mean`, `cls` or `max`.
+    /// How token vectors become one: `mean`, `cls`, `max` or `last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<String>,
     /// How prompt and response become one text.
@@ -204,5 +206,12 @@ pub fn open_backbone(spec: &str, options: &BackboneOptions) -> Result<Arc<dyn Ba
     if let Some(table) = StaticEmbedding::find(&snapshot, options)? {
         return Ok(Arc::new(table));
     }
-    Ok(Arc::new(BertBackbone::open(snapshot, options)?))
+    match model_type(&snapshot.directory)?.as_str() {
+        "bert" => Ok(Arc::new(BertBackbone::open(snapshot, options)?)),
+        "qwen2" | "llama" => Ok(Arc::new(CausalBackbone::open(snapshot, options)?)),
+        other => Err(file_error(
+            &snapshot.directory.join("config.json"),
+            format!("model_type: got {other:?}; allowed: bert, llama, qwen2"),
+        )),
+    }
 }

@@ -1,15 +1,14 @@
-use std::collections::HashMap;
-
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::BertModel;
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::hub::Snapshot;
-use super::layout::{EncoderSettings, Pooling, file_error, read, weight_files};
+use super::layout::{EncoderSettings, file_error};
+use super::opening::{Opening, probe};
 use super::packed_bert::PackedBert;
-use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
+use super::pooling::pooled;
+use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
 use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
@@ -36,57 +35,28 @@ enum Encoder {
 
 impl BertBackbone {
     pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<Self, ModelError> {
-        let directory = &snapshot.directory;
-        let settings = EncoderSettings::read(directory)?;
+        let settings = EncoderSettings::read(&snapshot.directory)?;
         let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-        let mut hasher = Sha256::new();
-        hasher.update(format!("{VERSION}\n{template}\n"));
-        for file in &settings.files {
-            hasher.update(Sha256::digest(read(file)?));
-        }
-
-        let tokenizer_path = directory.join("tokenizer.json");
-        let tokenizer_json = read(&tokenizer_path)?;
-        hasher.update(Sha256::digest(&tokenizer_json));
-        let tokenizer = TextTokenizer::new(
-            &tokenizer_json,
-            Template::parse(template)?,
-            settings.max_tokens,
-            settings.lowercase,
-        )
-        .map_err(|error| file_error(&tokenizer_path, error))?;
-        if tokenizer.largest_id() as usize >= settings.architecture.vocab_size {
-            let (id, vocabulary) = (tokenizer.largest_id(), settings.architecture.vocab_size);
-            return Err(file_error(
-                &tokenizer_path,
-                format!("has token id {id}; allowed: below {vocabulary}, the model's vocabulary"),
-            ));
-        }
-
+        let mut opening = Opening::new(&snapshot.directory, VERSION, template, &settings.files)?;
+        let tokenizer =
+            opening.tokenizer(settings.max_tokens, settings.lowercase, settings.architecture.vocab_size)?;
         if tokenizer.encode(&[Text::alone("")])?[0].is_empty() {
             return Err(file_error(
-                &tokenizer_path,
+                &opening.tokenizer_path(),
                 "adds no special tokens ([CLS], [SEP]), which an encoder needs",
             ));
         }
 
         let device = options.device.open()?;
-        let files = weight_files(directory)?;
-        let mut tensors = HashMap::new();
-        for file in &files {
-            let bytes = read(file)?;
-            hasher.update(Sha256::digest(&bytes));
-            let loaded = candle_core::safetensors::load_buffer(&bytes, &device);
-            tensors.extend(loaded.map_err(|error| file_error(file, error))?);
-        }
+        let (tensors, weights_path) = opening.weights(&device)?;
         let weights = VarBuilder::from_tensors(tensors, DType::F32, &device);
         let encoder =
-            Encoder::load(weights, &settings, &device).map_err(|error| file_error(&files[0], error))?;
+            Encoder::load(weights, &settings, &device).map_err(|error| file_error(&weights_path, error))?;
 
         let record = BackboneRecord {
             spec: snapshot.spec,
             id: snapshot.id,
-            hash: hex::encode(hasher.finalize()),
+            hash: opening.hash(),
             dimension: settings.architecture.hidden_size,
             pooling: Some(settings.pooling.as_str().to_owned()),
             template: Some(template.to_owned()),
@@ -94,21 +64,14 @@ impl BertBackbone {
             revision: snapshot.revision,
         };
         let backbone = Self { encoder, tokenizer, settings, record };
-        let probe = backbone.embed(&[Text::new("Hello", "Hi!")])?;
-        if probe.iter().flat_map(|embedding| &embedding.vector).any(|value| !value.is_finite()) {
-            return Err(file_error(&files[0], "the weights give numbers that are not finite"));
-        }
+        probe(&backbone, &weights_path)?;
         Ok(backbone)
     }
 
     /// Embeddings of one batch.
     fn forward(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
         let rows = self.encoder.forward(texts)?;
-        let pooled: Vec<_> =
-            rows.iter().map(|rows| pool(rows, self.settings.pooling)).collect::<Result<_, _>>()?;
-        let pooled = Tensor::stack(&pooled, 0)?;
-        let pooled = if self.settings.normalize { normalized(&pooled)? } else { pooled };
-        Ok(pooled.to_vec2()?)
+        Ok(pooled(&rows, self.settings.pooling, self.settings.normalize)?)
     }
 }
 
@@ -210,37 +173,11 @@ impl Backbone for BertBackbone {
     }
 }
 
-/// One vector from a text's token rows, (t, d) → (d).
-fn pool(rows: &Tensor, pooling: Pooling) -> candle_core::Result<Tensor> {
-    match pooling {
-        Pooling::Mean => rows.mean(0),
-        Pooling::Cls => rows.get(0),
-        Pooling::Max => rows.max(0),
-    }
-}
-
-/// Rows scaled to length 1; a row of zeros stays.
-fn normalized(rows: &Tensor) -> candle_core::Result<Tensor> {
-    let length = rows.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
-    rows.broadcast_div(&length.maximum(1e-12)?)
-}
-
 #[cfg(test)]
 mod tests {
     use candle_transformers::models::bert::Config;
 
     use super::*;
-
-    #[test]
-    fn pooling_and_scaling() {
-        let rows = Tensor::new(&[[1f32, -4.0], [3.0, -2.0]], &Device::Cpu).unwrap();
-        let pooled = |pooling| pool(&rows, pooling).unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(pooled(Pooling::Mean), [2.0, -3.0]);
-        assert_eq!(pooled(Pooling::Cls), [1.0, -4.0]);
-        assert_eq!(pooled(Pooling::Max), [3.0, -2.0]);
-        let scaled = normalized(&Tensor::new(&[[3f32, -4.0], [0.0, 0.0]], &Device::Cpu).unwrap()).unwrap();
-        assert_eq!(scaled.to_vec2::<f32>().unwrap(), [[0.6, -0.8], [0.0, 0.0]]);
-    }
 
     /// The GPU's path, on a CPU: padding changes nothing.
     #[test]

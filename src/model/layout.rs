@@ -1,4 +1,4 @@
-//! Reading of a folder in Hugging Face layout: what its JSON files say of an encoder.
+//! Reading of a folder in Hugging Face layout: what its JSON files say of a model of texts.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ModelError;
+use super::pooling::Pooling;
 
 /// What the folder's settings amount to.
 #[derive(Debug, Clone)]
@@ -23,24 +24,6 @@ pub(super) struct EncoderSettings {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// How a text's token vectors become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pooling {
-    Mean,
-    Cls,
-    Max,
-}
-
-impl Pooling {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-            Self::Max => "max",
-        }
-    }
-}
-
 impl EncoderSettings {
     pub(super) fn read(directory: &Path) -> Result<Self, ModelError> {
         let config_path = directory.join("config.json");
@@ -48,7 +31,35 @@ impl EncoderSettings {
         let architecture = config.architecture().map_err(|reason| file_error(&config_path, reason))?;
         let mut files = vec![config_path];
 
-        let (mut pooling, mut normalize) = (Pooling::Mean, false);
+        let modules = SentenceModules::read(directory, architecture.max_position_embeddings)?;
+        files.extend(modules.files);
+        Ok(Self {
+            architecture,
+            pooling: modules.pooling.unwrap_or(Pooling::Mean),
+            normalize: modules.normalize,
+            max_tokens: modules.max_tokens,
+            lowercase: modules.lowercase,
+            files,
+        })
+    }
+}
+
+/// What sentence-transformers' files say of a folder, where it has them.
+#[derive(Debug)]
+pub(super) struct SentenceModules {
+    /// Nothing where no `modules.json` says.
+    pub(super) pooling: Option<Pooling>,
+    pub(super) normalize: bool,
+    pub(super) max_tokens: usize,
+    pub(super) lowercase: bool,
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl SentenceModules {
+    /// `positions`: the longest input that the model itself can read.
+    pub(super) fn read(directory: &Path, positions: usize) -> Result<Self, ModelError> {
+        let mut files = Vec::new();
+        let (mut pooling, mut normalize) = (None, false);
         let modules_path = directory.join("modules.json");
         if let Some(modules) = optional::<Vec<Module>>(&modules_path)? {
             files.push(modules_path.clone());
@@ -57,9 +68,8 @@ impl EncoderSettings {
                     "Transformer" => {}
                     "Pooling" => {
                         let path = directory.join(&module.path).join("config.json");
-                        pooling = required::<PoolingFile>(&path)?
-                            .mode()
-                            .map_err(|reason| file_error(&path, reason))?;
+                        let mode = required::<PoolingFile>(&path)?.mode();
+                        pooling = Some(mode.map_err(|reason| file_error(&path, reason))?);
                         files.push(path);
                     }
                     "Normalize" => normalize = true,
@@ -79,7 +89,6 @@ impl EncoderSettings {
             files.push(sentence_path.clone());
         }
         let sentence = sentence.unwrap_or_default();
-        let positions = architecture.max_position_embeddings;
         let max_tokens = sentence.max_seq_length.unwrap_or(positions);
         if max_tokens < MIN_TOKENS || max_tokens > positions {
             let reason = format!(
@@ -87,8 +96,17 @@ impl EncoderSettings {
             );
             return Err(file_error(&sentence_path, reason));
         }
-        Ok(Self { architecture, pooling, normalize, max_tokens, lowercase: sentence.do_lower_case, files })
+        Ok(Self { pooling, normalize, max_tokens, lowercase: sentence.do_lower_case, files })
     }
+}
+
+/// The family that `config.json` names.
+pub(super) fn model_type(directory: &Path) -> Result<String, ModelError> {
+    #[derive(Deserialize)]
+    struct Family {
+        model_type: String,
+    }
+    Ok(required::<Family>(&directory.join("config.json"))?.model_type)
 }
 
 /// Below this there is no room for a prompt and a response between the special tokens.
@@ -135,7 +153,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     })
 }
 
-fn required<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+pub(super) fn required<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     serde_json::from_slice(&read(path)?).map_err(|error| file_error(path, error))
 }
 
@@ -263,7 +281,8 @@ impl PoolingFile {
             ["mean"] => Ok(Pooling::Mean),
             ["cls"] => Ok(Pooling::Cls),
             ["max"] => Ok(Pooling::Max),
-            other => Err(format!("pooling_mode: got {other:?}; allowed: one of mean, cls, max")),
+            ["lasttoken"] => Ok(Pooling::Last),
+            other => Err(format!("pooling_mode: got {other:?}; allowed: one of mean, cls, max, lasttoken")),
         }
     }
 }
@@ -295,12 +314,13 @@ mod tests {
             Ok(Pooling::Cls)
         );
         assert_eq!(mode(r#"{"pooling_mode": "max"}"#), Ok(Pooling::Max));
+        assert_eq!(mode(r#"{"pooling_mode_lasttoken": true}"#), Ok(Pooling::Last));
         for bad in [
             "{}",
             r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#,
-            r#"{"pooling_mode_lasttoken": true}"#,
+            r#"{"pooling_mode_weightedmean_tokens": true}"#,
         ] {
-            assert!(mode(bad).unwrap_err().contains("allowed: one of mean, cls, max"), "{bad}");
+            assert!(mode(bad).unwrap_err().contains("allowed: one of mean, cls, max, lasttoken"), "{bad}");
         }
     }
 

@@ -1,9 +1,13 @@
 //! The real binary on the command line: what it prints, what it refuses, and its exit codes.
 
+mod causal;
 mod describe;
 mod evaluate;
 mod refusals;
 mod train;
+
+#[path = "../support/skip.rs"]
+mod skip;
 
 use std::path::Path;
 use std::process::{Command, Output};

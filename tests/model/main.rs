@@ -1,10 +1,11 @@
-//! The `model` room from outside: encoders against reference figures, artifacts and every way to damage them, and the
+//! The `model` room from outside: encoders and causal models against reference figures, artifacts and every way to damage them, and the
 //! resident model's queue.
 
 #[path = "../support/skip.rs"]
 mod skip;
 
 mod artifact;
+mod causal;
 mod encoder;
 mod hub;
 mod made;

@@ -1,0 +1,227 @@
+use std::collections::HashMap;
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use rayon::prelude::*;
+
+use super::decoder_config::DecoderSettings;
+use super::hub::Snapshot;
+use super::layout::file_error;
+use super::opening::{Opening, probe};
+use super::packed_decoder::{Family, PackedDecoder};
+use super::pooling::pooled;
+use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
+use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
+
+/// Goes into the hash: another way of computing the same model is another backbone.
+const VERSION: &str = "causal-1";
+
+/// Tokens of one forward pass, those of shared prefixes not counted.
+const BATCH_TOKENS: usize = 2048;
+
+/// A causal language model (Qwen2, Llama) from a folder in Hugging Face layout, computed in float32: the text's
+/// vector is the hidden state of its last token, after the final norm.
+///
+/// The responses to one prompt share the prompt's part of the work.
+pub(super) struct CausalBackbone {
+    decoder: PackedDecoder,
+    device: Device,
+    tokenizer: TextTokenizer,
+    settings: DecoderSettings,
+    record: BackboneRecord,
+}
+
+impl CausalBackbone {
+    pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<Self, ModelError> {
+        let settings = DecoderSettings::read(&snapshot.directory)?;
+        let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
+        let mut opening = Opening::new(&snapshot.directory, VERSION, template, &settings.files)?;
+        let architecture = &settings.architecture;
+        let tokenizer =
+            opening.tokenizer(settings.max_tokens, settings.lowercase, architecture.vocab_size)?;
+        if settings.empty.is_none() && tokenizer.encode(&[Text::alone("")])?[0].is_empty() {
+            return Err(file_error(
+                &settings.files[0],
+                "bos_token_id, eos_token_id: got neither; one is needed for a text of no tokens",
+            ));
+        }
+
+        let device = options.device.open()?;
+        let (tensors, weights_path) = opening.weights(&device)?;
+        let weights = VarBuilder::from_tensors(tensors, DType::F32, &device);
+        let decoder =
+            PackedDecoder::load(weights, architecture).map_err(|error| file_error(&weights_path, error))?;
+
+        let record = BackboneRecord {
+            spec: snapshot.spec,
+            id: snapshot.id,
+            hash: opening.hash(),
+            dimension: architecture.hidden_size,
+            pooling: Some(settings.pooling.as_str().to_owned()),
+            template: Some(template.to_owned()),
+            max_tokens: Some(settings.max_tokens),
+            revision: snapshot.revision,
+        };
+        let backbone = Self { decoder, device, tokenizer, settings, record };
+        probe(&backbone, &weights_path)?;
+        Ok(backbone)
+    }
+
+    fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<u32>>, ModelError> {
+        let mut ids = self.tokenizer.encode(texts)?;
+        ids.iter_mut().filter(|ids| ids.is_empty()).for_each(|ids| ids.extend(self.settings.empty));
+        Ok(ids)
+    }
+
+    /// Embeddings of one batch.
+    fn forward(&self, batch: &[Member<'_>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let families: Vec<_> = batch.iter().map(|member| member.family.clone()).collect();
+        let rows = self.decoder.forward(&families)?;
+        Ok(pooled(&rows, self.settings.pooling, self.settings.normalize)?)
+    }
+}
+
+impl Backbone for CausalBackbone {
+    fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    fn hash(&self) -> &str {
+        &self.record.hash
+    }
+
+    fn dimension(&self) -> usize {
+        self.record.dimension
+    }
+
+    fn embed(&self, texts: &[Text<'_>]) -> Result<Vec<Embedding>, ModelError> {
+        let ids = self.encode(texts)?;
+        let batches = batches(families(texts, &ids));
+        let run = |batch: &Vec<Member<'_>>| self.forward(batch);
+        // On a CPU whole batches run side by side: of a batch's own work only the largest products are parallel.
+        let vectors: Vec<_> = if self.device.is_cpu() {
+            batches.par_iter().map(run).collect::<Result<_, _>>()?
+        } else {
+            batches.iter().map(run).collect::<Result<_, _>>()?
+        };
+        let mut embeddings = vec![Embedding { vector: Vec::new(), tokens: 0 }; ids.len()];
+        let order = batches.iter().flatten().flat_map(|member| &member.texts);
+        for (&index, vector) in order.zip(vectors.into_iter().flatten()) {
+            embeddings[index] = Embedding { vector, tokens: ids[index].len() };
+        }
+        Ok(embeddings)
+    }
+
+    fn fits(&self, texts: &[Text<'_>]) -> Result<bool, ModelError> {
+        self.tokenizer.fits(texts)
+    }
+
+    fn record(&self) -> BackboneRecord {
+        self.record.clone()
+    }
+}
+
+/// A family, and which texts its endings are.
+struct Member<'a> {
+    family: Family<'a>,
+    texts: Vec<usize>,
+}
+
+/// The texts of one prompt together, what all of them begin with apart; none of more than [`BATCH_TOKENS`] unless it
+/// is a single text.
+fn families<'a>(texts: &[Text<'_>], ids: &'a [Vec<u32>]) -> Vec<Member<'a>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut of_prompt = HashMap::new();
+    for (index, text) in texts.iter().enumerate() {
+        if text.prompt.is_empty() {
+            groups.push(vec![index]);
+        } else {
+            let group = *of_prompt.entry(text.prompt).or_insert(groups.len());
+            if group == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[group].push(index);
+        }
+    }
+    let mut families = Vec::new();
+    for mut group in groups {
+        let shared = if group.len() > 1 { common_prefix(&group, ids) } else { 0 };
+        while !group.is_empty() {
+            let count = fitting(group.iter().map(|&index| ids[index].len() - shared));
+            let later = group.split_off(count);
+            let texts = std::mem::replace(&mut group, later);
+            let endings = texts.iter().map(|&index| &ids[index][shared..]).collect();
+            families.push(Member { family: Family { prefix: &ids[texts[0]][..shared], endings }, texts });
+        }
+    }
+    families
+}
+
+/// How many tokens all texts of `group` begin with, so that each has one more.
+fn common_prefix(group: &[usize], ids: &[Vec<u32>]) -> usize {
+    let first = &ids[group[0]];
+    let shared_with = |index: &usize| first.iter().zip(&ids[*index]).take_while(|(a, b)| a == b).count();
+    let shared = group.iter().map(shared_with).min().unwrap_or(0);
+    let shortest = group.iter().map(|&index| ids[index].len()).min().unwrap_or(0);
+    shared.min(shortest.saturating_sub(1))
+}
+
+/// Families in order, cut into forward passes.
+fn batches(mut families: Vec<Member<'_>>) -> Vec<Vec<Member<'_>>> {
+    let mut batches = Vec::new();
+    while !families.is_empty() {
+        let tokens = |member: &Member<'_>| member.family.endings.iter().map(|ending| ending.len()).sum();
+        let later = families.split_off(fitting(families.iter().map(tokens)));
+        batches.push(std::mem::replace(&mut families, later));
+    }
+    batches
+}
+
+/// How many of the first `sizes` fit into [`BATCH_TOKENS`]; at least one.
+fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
+    let sums = sizes.scan(0, |sum, size| {
+        *sum += size;
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= BATCH_TOKENS).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_a_prompt_share_what_all_begin_with_and_each_keeps_a_token() {
+        let texts = [
+            Text::new("p", "a"),
+            Text::alone("x"),
+            Text::new("q", "c"),
+            Text::new("p", "b"),
+            Text::alone("x"),
+            Text::new("p", ""),
+        ];
+        let ids = [vec![1, 2, 3, 4], vec![9], vec![7, 8], vec![1, 2, 3, 5, 6], vec![9], vec![1, 2, 3]];
+        let families = families(&texts, &ids);
+        let members: Vec<_> = families.iter().map(|member| member.texts.as_slice()).collect();
+        assert_eq!(members, [&[0, 3, 5][..], &[1], &[2], &[4]]);
+        assert_eq!(families[0].family.prefix, [1, 2]);
+        assert_eq!(families[0].family.endings, [&[3, 4][..], &[3, 5, 6], &[3]]);
+        assert!(families[1..].iter().all(|member| member.family.prefix.is_empty()));
+    }
+
+    #[test]
+    fn a_large_family_is_cut_into_several_that_share_the_same() {
+        let ids: Vec<_> = (0..5).map(|n| [vec![1; 10], vec![n + 2; BATCH_TOKENS / 2]].concat()).collect();
+        let texts = [Text::new("p", "y"); 5];
+        let families = families(&texts, &ids);
+        assert_eq!(families.iter().map(|member| member.texts.len()).collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(families.iter().all(|member| member.family.prefix.len() == 10));
+        assert_eq!(batches(families).len(), 3);
+    }
+
+    #[test]
+    fn a_text_beyond_the_budget_still_goes() {
+        assert_eq!(fitting([BATCH_TOKENS + 1, 1].into_iter()), 1);
+        assert_eq!(fitting([BATCH_TOKENS - 1, 1, 1].into_iter()), 2);
+    }
+}

@@ -1,0 +1,288 @@
+//! `config.json` of a causal decoder (Qwen2, Llama), as transformers 4 and 5 write it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ModelError;
+use super::layout::{SentenceModules, file_error, required};
+use super::pooling::Pooling;
+
+/// What the folder's settings amount to.
+#[derive(Debug, Clone)]
+pub(super) struct DecoderSettings {
+    pub(super) architecture: DecoderConfig,
+    pub(super) pooling: Pooling,
+    /// Whether embeddings are scaled to length 1.
+    pub(super) normalize: bool,
+    /// Longest input, special tokens included.
+    pub(super) max_tokens: usize,
+    /// Whether texts are lower-cased before the tokenizer sees them.
+    pub(super) lowercase: bool,
+    /// What a text of no tokens is read as: the token that documents begin with, else the one that they end with.
+    pub(super) empty: Option<u32>,
+    /// Every file that these settings came from.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// The shape of a decoder; names as in `config.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct DecoderConfig {
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    pub(super) intermediate_size: usize,
+    pub(super) num_hidden_layers: usize,
+    pub(super) num_attention_heads: usize,
+    pub(super) num_key_value_heads: usize,
+    pub(super) head_dim: usize,
+    pub(super) max_position_embeddings: usize,
+    pub(super) rms_norm_eps: f64,
+    pub(super) rope_theta: f64,
+    /// Whether query, key and value have biases.
+    pub(super) qkv_bias: bool,
+    /// Whether attention's output has one.
+    pub(super) output_bias: bool,
+}
+
+impl DecoderSettings {
+    /// Without sentence-transformers' `modules.json` the last token's vector is the text's, as it stands.
+    pub(super) fn read(directory: &Path) -> Result<Self, ModelError> {
+        let config_path = directory.join("config.json");
+        let config: ConfigFile = required(&config_path)?;
+        let empty = config.bos_token_id.clone().or(config.eos_token_id.clone()).and_then(TokenIds::first);
+        let architecture = config.architecture().map_err(|reason| file_error(&config_path, reason))?;
+        if let Some(id) = empty.filter(|&id| id as usize >= architecture.vocab_size) {
+            let reason = format!(
+                "bos_token_id, eos_token_id: got {id}; allowed: below {}, vocab_size",
+                architecture.vocab_size
+            );
+            return Err(file_error(&config_path, reason));
+        }
+        let modules = SentenceModules::read(directory, architecture.max_position_embeddings)?;
+        let mut files = vec![config_path];
+        files.extend(modules.files);
+        Ok(Self {
+            architecture,
+            pooling: modules.pooling.unwrap_or(Pooling::Last),
+            normalize: modules.normalize,
+            max_tokens: modules.max_tokens,
+            lowercase: modules.lowercase,
+            empty,
+            files,
+        })
+    }
+}
+
+/// The file itself; what a version leaves out has the default of Qwen2Config or LlamaConfig.
+#[derive(Deserialize)]
+struct ConfigFile {
+    model_type: String,
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    max_position_embeddings: usize,
+    #[serde(default = "silu")]
+    hidden_act: String,
+    #[serde(default = "millionth")]
+    rms_norm_eps: f64,
+    /// transformers 4.
+    rope_theta: Option<f64>,
+    /// transformers 4.
+    rope_scaling: Option<Rope>,
+    /// transformers 5: both of the above.
+    rope_parameters: Option<Rope>,
+    /// transformers 4 writes `torch_dtype`.
+    #[serde(alias = "torch_dtype")]
+    dtype: Option<String>,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    use_sliding_window: bool,
+    #[serde(default = "yes")]
+    is_causal: bool,
+    quantization_config: Option<serde_json::Value>,
+    bos_token_id: Option<TokenIds>,
+    eos_token_id: Option<TokenIds>,
+}
+
+/// One token or several of the same meaning.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum TokenIds {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl TokenIds {
+    fn first(self) -> Option<u32> {
+        match self {
+            Self::One(id) => Some(id),
+            Self::Several(ids) => ids.first().copied(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Rope {
+    rope_theta: Option<f64>,
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+}
+
+fn silu() -> String {
+    "silu".to_owned()
+}
+
+fn millionth() -> f64 {
+    1e-6
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// rope_theta where a configuration has none: LlamaConfig's and Qwen2Config's default.
+const ROPE_THETA: f64 = 10_000.0;
+
+impl ConfigFile {
+    fn architecture(self) -> Result<DecoderConfig, String> {
+        let qwen2 = match self.model_type.as_str() {
+            "qwen2" => true,
+            "llama" => false,
+            other => return Err(format!("model_type: got {other:?}; allowed: \"llama\", \"qwen2\"")),
+        };
+        if self.hidden_act != "silu" {
+            return Err(format!("hidden_act: got {:?}; allowed: \"silu\"", self.hidden_act));
+        }
+        for rope in [&self.rope_scaling, &self.rope_parameters].into_iter().flatten() {
+            if let Some(kind) = rope.rope_type.as_deref().filter(|kind| *kind != "default") {
+                return Err(format!("rope_type: got {kind:?}; allowed: \"default\", without scaling"));
+            }
+        }
+        for (field, given, allowed) in [
+            ("use_sliding_window", self.use_sliding_window, false),
+            ("mlp_bias", self.mlp_bias, false),
+            ("is_causal", self.is_causal, true),
+        ] {
+            if given != allowed {
+                return Err(format!("{field}: got {given}; allowed: {allowed}"));
+            }
+        }
+        if self.quantization_config.is_some() {
+            return Err(
+                "quantization_config: got one; allowed: none, weights in float32, bfloat16 or float16"
+                    .to_owned(),
+            );
+        }
+        if let Some(dtype) =
+            self.dtype.filter(|dtype| !["float32", "bfloat16", "float16"].contains(&dtype.as_str()))
+        {
+            return Err(format!("dtype: got {dtype:?}; allowed: float32, bfloat16, float16"));
+        }
+
+        let (d, heads) = (self.hidden_size, self.num_attention_heads);
+        if d == 0 || heads == 0 || (self.head_dim.is_none() && !d.is_multiple_of(heads)) {
+            return Err(format!(
+                "num_attention_heads: got {heads} for hidden_size {d}; allowed: a divisor of it"
+            ));
+        }
+        let head_dim = self.head_dim.unwrap_or(d / heads);
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
+            return Err(format!("head_dim: got {head_dim}; allowed: even numbers from 2"));
+        }
+        let key_value_heads = self.num_key_value_heads.unwrap_or(heads);
+        if key_value_heads == 0 || !heads.is_multiple_of(key_value_heads) {
+            return Err(format!(
+                "num_key_value_heads: got {key_value_heads} for {heads} heads; allowed: a divisor of it"
+            ));
+        }
+        let in_parameters = self.rope_parameters.and_then(|rope| rope.rope_theta);
+        let rope_theta = in_parameters.or(self.rope_theta).unwrap_or(ROPE_THETA);
+        if !(rope_theta.is_finite() && rope_theta > 1.0) {
+            return Err(format!("rope_theta: got {rope_theta}; allowed: above 1"));
+        }
+        Ok(DecoderConfig {
+            vocab_size: self.vocab_size,
+            hidden_size: d,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: heads,
+            num_key_value_heads: key_value_heads,
+            head_dim,
+            max_position_embeddings: self.max_position_embeddings,
+            rms_norm_eps: self.rms_norm_eps,
+            rope_theta,
+            qkv_bias: qwen2 || self.attention_bias,
+            output_bias: !qwen2 && self.attention_bias,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn minimal() -> Value {
+        json!({"model_type": "qwen2", "vocab_size": 320, "hidden_size": 64, "intermediate_size": 128,
+               "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+               "max_position_embeddings": 512})
+    }
+
+    fn with(fields: Value) -> Result<DecoderConfig, String> {
+        let mut config = minimal();
+        config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        serde_json::from_value::<ConfigFile>(config).unwrap().architecture()
+    }
+
+    #[test]
+    fn transformers_4_and_5_write_the_same_model() {
+        let four = with(json!({"rope_theta": 1e6, "rope_scaling": null, "torch_dtype": "bfloat16"})).unwrap();
+        let five = with(json!({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+                               "dtype": "bfloat16"}));
+        assert_eq!(five, Ok(four.clone()));
+        assert_eq!((four.rope_theta, four.head_dim, four.qkv_bias, four.output_bias), (1e6, 16, true, false));
+    }
+
+    #[test]
+    fn llama_has_no_biases_unless_it_says_so() {
+        let plain = with(json!({"model_type": "llama", "num_key_value_heads": null})).unwrap();
+        assert_eq!((plain.qkv_bias, plain.output_bias, plain.num_key_value_heads), (false, false, 4));
+        let biased = with(json!({"model_type": "llama", "attention_bias": true})).unwrap();
+        assert!(biased.qkv_bias && biased.output_bias);
+    }
+
+    #[test]
+    fn what_is_not_computed_is_refused_by_field() {
+        for (fields, words) in [
+            (json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}), "rope_type: got \"llama3\""),
+            (json!({"rope_scaling": {"type": "yarn"}}), "rope_type: got \"yarn\""),
+            (json!({"rope_theta": 0.0}), "rope_theta: got 0"),
+            (json!({"hidden_act": "gelu"}), "hidden_act: got \"gelu\"; allowed: \"silu\""),
+            (json!({"use_sliding_window": true}), "use_sliding_window: got true; allowed: false"),
+            (json!({"is_causal": false}), "is_causal: got false; allowed: true"),
+            (json!({"dtype": "int8"}), "dtype: got \"int8\"; allowed: float32"),
+            (json!({"quantization_config": {}}), "quantization_config"),
+            (json!({"num_key_value_heads": 3}), "num_key_value_heads: got 3 for 4 heads"),
+            (json!({"num_attention_heads": 0}), "num_attention_heads: got 0"),
+            (json!({"head_dim": 5}), "head_dim: got 5"),
+        ] {
+            let error = with(fields).unwrap_err();
+            assert!(error.starts_with(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_end_tokens_are_read() {
+        for (ids, first) in [("7", Some(7)), ("[8, 9]", Some(8)), ("[]", None)] {
+            assert_eq!(serde_json::from_str::<TokenIds>(ids).unwrap().first(), first);
+        }
+    }
+}

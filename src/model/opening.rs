@@ -1,0 +1,87 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use sha2::{Digest, Sha256};
+
+use super::layout::{file_error, read, weight_files};
+use super::tokens::{Template, TextTokenizer};
+use super::{Backbone, ModelError, Text};
+
+/// The files of a folder on their way to a backbone; whatever is read goes into the backbone's hash.
+pub(super) struct Opening<'a> {
+    directory: &'a Path,
+    template: &'a str,
+    hasher: Sha256,
+}
+
+impl<'a> Opening<'a> {
+    /// `version` names the way of computing: another way is another backbone.
+    pub(super) fn new(
+        directory: &'a Path,
+        version: &str,
+        template: &'a str,
+        settings: &[PathBuf],
+    ) -> Result<Self, ModelError> {
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{version}\n{template}\n"));
+        for file in settings {
+            hasher.update(Sha256::digest(read(file)?));
+        }
+        Ok(Self { directory, template, hasher })
+    }
+
+    /// The tokenizer, all of whose ids are below `vocabulary`.
+    pub(super) fn tokenizer(
+        &mut self,
+        max_tokens: usize,
+        lowercase: bool,
+        vocabulary: usize,
+    ) -> Result<TextTokenizer, ModelError> {
+        let path = self.tokenizer_path();
+        let json = read(&path)?;
+        self.hasher.update(Sha256::digest(&json));
+        let tokenizer = TextTokenizer::new(&json, Template::parse(self.template)?, max_tokens, lowercase)
+            .map_err(|error| file_error(&path, error))?;
+        let id = tokenizer.largest_id();
+        if id as usize >= vocabulary {
+            let reason = format!("has token id {id}; allowed: below {vocabulary}, the model's vocabulary");
+            return Err(file_error(&path, reason));
+        }
+        Ok(tokenizer)
+    }
+
+    pub(super) fn tokenizer_path(&self) -> PathBuf {
+        self.directory.join("tokenizer.json")
+    }
+
+    /// The tensors of all weight files, on `device`, and the first file, which errors about them name.
+    pub(super) fn weights(
+        &mut self,
+        device: &Device,
+    ) -> Result<(HashMap<String, Tensor>, PathBuf), ModelError> {
+        let mut files = weight_files(self.directory)?;
+        let mut tensors = HashMap::new();
+        for file in &files {
+            let bytes = read(file)?;
+            self.hasher.update(Sha256::digest(&bytes));
+            let loaded = candle_core::safetensors::load_buffer(&bytes, device);
+            tensors.extend(loaded.map_err(|error| file_error(file, error))?);
+        }
+        Ok((tensors, files.swap_remove(0)))
+    }
+
+    /// The hash of all that was read.
+    pub(super) fn hash(self) -> String {
+        hex::encode(self.hasher.finalize())
+    }
+}
+
+/// Refuses weights that give numbers which are not finite.
+pub(super) fn probe(backbone: &dyn Backbone, weights: &Path) -> Result<(), ModelError> {
+    let probe = backbone.embed(&[Text::new("Hello", "Hi!")])?;
+    if probe.iter().flat_map(|embedding| &embedding.vector).all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(file_error(weights, "the weights give numbers that are not finite"))
+}

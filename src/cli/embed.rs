@@ -12,7 +12,8 @@ use crate::model::{BackboneOptions, DeviceChoice, open_backbone};
 /// {"embedding": […], "tokens": n}.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// lexical, minilm, a directory in Hugging Face layout, a hub id, or several joined by +.
+    /// lexical, minilm, a directory in Hugging Face layout (static embeddings, BERT, Qwen2 or Llama), a hub id, or
+    /// several joined by +.
     #[arg(long)]
     backbone: String,
     /// Where it runs: auto, cpu or cuda:N.

@@ -17,7 +17,8 @@ pub(super) struct Args {
     /// Preference files: JSON lines with user_id, prompt, response_a, response_b, preference; .gz is unpacked.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
-    /// What embeds the texts: lexical, minilm, a directory in Hugging Face layout, a hub id, or several joined by +.
+    /// What embeds the texts: lexical, minilm, a directory in Hugging Face layout (static embeddings, BERT, Qwen2 or
+    /// Llama), a hub id, or several joined by +.
     #[arg(long, default_value = "lexical")]
     backbone: String,
     /// Where the model is written.

@@ -20,7 +20,8 @@ use world::World;
 /// Train on synthetic people, show the whole loop, and serve: no database server, GPU or account needed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What embeds the texts: lexical, minilm, a directory in Hugging Face layout, a hub id, or several joined by +.
+    /// What embeds the texts: lexical, minilm, a directory in Hugging Face layout (static embeddings, BERT, Qwen2 or
+    /// Llama), a hub id, or several joined by +.
     #[arg(long, default_value = "lexical")]
     backbone: String,
     /// Stop after the demonstration.

@@ -19,7 +19,7 @@ pub(super) struct Args {
     /// Where it runs: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// How prompt and response become one text [default: "{prompt}\n\n{response}"].
+    /// How prompt and response become one text, or chat: the model's own chat template [default: "{prompt}\n\n{response}"].
     #[arg(long)]
     template: Option<String>,
     /// Look for the backbone's files on this machine only.

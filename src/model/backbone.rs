@@ -117,7 +117,8 @@ pub struct BackboneRecord {
 pub struct BackboneOptions {
     /// Where its weights lie.
     pub device: DeviceChoice,
-    /// Prompt and response as one text, with `{prompt}` and `{response}`; nothing: `{prompt}\n\n{response}`.
+    /// Prompt and response as one text, with `{prompt}` and `{response}`; nothing: `{prompt}\n\n{response}`; `chat`:
+    /// a causal model's own chat template, with the prompt as the user's message and the response as the answer.
     pub template: Option<String>,
     /// Where files of the hub are kept; nothing: `HF_HOME`, else `~/.cache/huggingface`.
     pub cache_dir: Option<PathBuf>,

@@ -4,6 +4,7 @@ use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
+use super::chat_template;
 use super::decoder_config::DecoderSettings;
 use super::hub::Snapshot;
 use super::layout::file_error;
@@ -34,8 +35,11 @@ pub(super) struct CausalBackbone {
 impl CausalBackbone {
     pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<Self, ModelError> {
         let settings = DecoderSettings::read(&snapshot.directory)?;
-        let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-        let mut opening = Opening::new(&snapshot.directory, VERSION, template, &settings.files)?;
+        let template = match options.template.as_deref() {
+            Some(chat_template::NAME) => chat_template::rendered(&snapshot.directory)?,
+            given => given.unwrap_or(DEFAULT_TEMPLATE).to_owned(),
+        };
+        let mut opening = Opening::new(&snapshot.directory, VERSION, &template, &settings.files)?;
         let architecture = &settings.architecture;
         let tokenizer =
             opening.tokenizer(settings.max_tokens, settings.lowercase, architecture.vocab_size)?;
@@ -58,7 +62,7 @@ impl CausalBackbone {
             hash: opening.hash(),
             dimension: architecture.hidden_size,
             pooling: Some(settings.pooling.as_str().to_owned()),
-            template: Some(template.to_owned()),
+            template: Some(template.clone()),
             max_tokens: Some(settings.max_tokens),
             revision: snapshot.revision,
         };

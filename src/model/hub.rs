@@ -124,9 +124,10 @@ fn repo_id(repo: &Repo) -> String {
     repo.url()
 }
 
-/// Settings, tokenizer and safetensors of the repository's top folder and of its numbered modules.
+/// Settings, tokenizer, chat template and safetensors of the repository's top folder and of its numbered modules.
 fn is_wanted(file: &str) -> bool {
-    let at_top = !file.contains('/') && (file.ends_with(".json") || file.ends_with(".safetensors"));
+    let at_top = !file.contains('/')
+        && [".json", ".safetensors", ".jinja"].iter().any(|extension| file.ends_with(extension));
     let of_module = file.split('/').count() == 2
         && file.ends_with("/config.json")
         && file.starts_with(|first: char| first.is_ascii_digit());
@@ -191,7 +192,12 @@ mod tests {
 
     #[test]
     fn settings_tokenizer_and_weights_are_wanted_and_nothing_else() {
-        for file in ["config.json", "model-00001-of-00002.safetensors", "1_Pooling/config.json"] {
+        for file in [
+            "config.json",
+            "chat_template.jinja",
+            "model-00001-of-00002.safetensors",
+            "1_Pooling/config.json",
+        ] {
             assert!(is_wanted(file), "{file}");
         }
         for file in [

@@ -11,6 +11,7 @@ mod artifact;
 mod backbone;
 mod bert;
 mod causal;
+mod chat_template;
 mod concat;
 mod decoder_config;
 mod error;

@@ -236,3 +236,59 @@ fn a_template_goes_around_prompt_and_answer() {
         plain.embed(&[Text::alone(&rendered)]).unwrap()
     );
 }
+
+#[test]
+fn the_chat_template_of_the_folder_gives_what_transformers_renders() {
+    let test = "the_chat_template_of_the_folder_gives_what_transformers_renders";
+    let chat = BackboneOptions { template: Some("chat".to_owned()), ..options() };
+    for (model, written) in [
+        (
+            TINY_QWEN2,
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{prompt}<|im_end|>\n\
+             <|im_start|>assistant\n{response}<|im_end|>\n",
+        ),
+        // Its <s> comes from the tokenizer.
+        (BABYLLAMA, "{prompt} {response}"),
+    ] {
+        let Some(folder) = shared_model(test, model) else { return };
+        let (reference, tolerance) = reference(&folder);
+        let case = &reference["chat"][0];
+        let content = |index: usize| case["messages"][index]["content"].as_str().unwrap();
+        let backbone = open_backbone(&folder.to_string_lossy(), &chat).unwrap();
+        let record = backbone.record();
+        assert_eq!(record.template.as_deref(), Some(written));
+        let embedding = backbone.embed(&[Text::new(content(0), content(1))]).unwrap().remove(0);
+        assert_eq!(embedding.tokens, case["token_ids"].as_array().unwrap().len());
+        if model == TINY_QWEN2 {
+            let difference = largest_difference(&embedding.vector, &numbers(&case["last_hidden_state"]));
+            assert!(difference <= tolerance, "{difference}");
+        }
+        // What the manifest keeps opens the same backbone.
+        let again = BackboneOptions { template: record.template, ..options() };
+        assert_eq!(open_backbone(&record.spec, &again).unwrap().hash(), backbone.hash());
+    }
+}
+
+#[test]
+fn a_chat_template_that_fails_says_where_and_why() {
+    let Some(folder) = shared_model("a_chat_template_that_fails_says_where_and_why", TINY_QWEN2) else {
+        return;
+    };
+    let chat = BackboneOptions { template: Some("chat".to_owned()), ..options() };
+    let error = |template: &Value| {
+        let copy = copy_of(&folder);
+        let config = json!({"chat_template": template}).to_string();
+        fs::write(copy.path().join("tokenizer_config.json"), config).unwrap();
+        open_backbone(&copy.path().to_string_lossy(), &chat).err().expect("it fails").to_string()
+    };
+    for (template, word) in [
+        (Value::Null, "chat_template: got none"),
+        (json!("{% for m in %}"), "syntax error"),
+        (json!("{{ raise_exception('no answers here') }}"), "no answers here"),
+        (json!("{{ messages[0]['content'] }}"), "allowed"),
+        (json!([{"name": "tools", "template": "x"}]), "default"),
+    ] {
+        let error = error(&template);
+        assert!(error.contains("tokenizer_config.json") && error.contains(word), "{template}: {error}");
+    }
+}

@@ -208,10 +208,10 @@ fn studies_end_in_a_table_json_and_a_picture() {
     let starts = ablations["starts"].as_array().unwrap();
     assert_eq!((&starts[0]["method"], &starts[1]["method"]), (&"pref".into(), &"no-reg".into()));
     assert_eq!(starts[0]["random"].as_array().unwrap().len(), 2);
-    // With the penalty one minimum is found from everywhere.
+    // With the penalty fits end alike from everywhere; a dozen people leave room for a little.
     let (from_vectors, from_draws) =
         (number(&starts[0], "singular_vectors"), number(&starts[0], "random_mean"));
-    assert!((from_vectors - from_draws).abs() < 1e-3, "{from_vectors} {from_draws}");
+    assert!((from_vectors - from_draws).abs() < 0.05, "{from_vectors} {from_draws}");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn the_oracle_and_the_ceiling_print_what_they_write() {
     let outputs = ["--json", text(&json), "--plot", text(&plot)];
     let table = succeeds(&[&["evaluate", "oracle"], &small[..], &outputs].concat());
     assert!(table.contains("true scores") && table.contains("3 people"), "{table}");
-    assert_eq!(read(&json)["shares"].as_array().unwrap().len(), 6, "three features, two ways of asking");
+    assert_eq!(read(&json)["shares"].as_array().unwrap().len(), 12, "three features, two ways of asking, 0 and 4 answers");
     assert!(std::fs::read_to_string(&plot).unwrap().contains("readout"));
 
     // Two people: of one pair they say the same, of the other not; the first says both twice.

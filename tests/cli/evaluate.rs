@@ -222,7 +222,11 @@ fn the_oracle_and_the_ceiling_print_what_they_write() {
     let outputs = ["--json", text(&json), "--plot", text(&plot)];
     let table = succeeds(&[&["evaluate", "oracle"], &small[..], &outputs].concat());
     assert!(table.contains("true scores") && table.contains("3 people"), "{table}");
-    assert_eq!(read(&json)["shares"].as_array().unwrap().len(), 12, "three features, two ways of asking, 0 and 4 answers");
+    assert_eq!(
+        read(&json)["shares"].as_array().unwrap().len(),
+        12,
+        "three features, two ways of asking, 0 and 4 answers"
+    );
     assert!(std::fs::read_to_string(&plot).unwrap().contains("readout"));
 
     // Two people: of one pair they say the same, of the other not; the first says both twice.

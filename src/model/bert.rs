@@ -1,8 +1,8 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::BertModel;
-use rayon::prelude::*;
 
+use super::batches::embed_batches;
 use super::hub::Snapshot;
 use super::layout::{EncoderSettings, file_error};
 use super::opening::{Opening, probe};
@@ -137,7 +137,6 @@ impl Backbone for BertBackbone {
         let ids = self.tokenizer.encode(texts)?;
         let mut order: Vec<_> = (0..ids.len()).collect();
         order.sort_by_key(|&index| ids[index].len());
-        let mut embeddings = vec![Embedding { vector: Vec::new(), tokens: 0 }; ids.len()];
         let mut batches = Vec::new();
         let mut rest = order.as_slice();
         while !rest.is_empty() {
@@ -148,20 +147,17 @@ impl Backbone for BertBackbone {
             batches.push(batch);
             rest = later;
         }
-        let run = |batch: &&[usize]| {
-            let rows: Vec<_> = batch.iter().map(|&index| ids[index].as_slice()).collect();
-            self.forward(&rows)
-        };
-        // On a CPU whole batches run side by side: of a batch's own work only the largest products are parallel.
-        let vectors: Vec<_> = if matches!(self.encoder, Encoder::Packed(_)) {
-            batches.par_iter().map(run).collect::<Result<_, _>>()?
-        } else {
-            batches.iter().map(run).collect::<Result<_, _>>()?
-        };
-        for (&index, vector) in batches.into_iter().flatten().zip(vectors.into_iter().flatten()) {
-            embeddings[index] = Embedding { vector, tokens: ids[index].len() };
-        }
-        Ok(embeddings)
+        let packed = matches!(self.encoder, Encoder::Packed(_));
+        embed_batches(
+            &batches,
+            &ids,
+            packed,
+            |batch| batch.to_vec(),
+            |batch| {
+                let rows: Vec<_> = batch.iter().map(|&index| ids[index].as_slice()).collect();
+                self.forward(&rows)
+            },
+        )
     }
 
     fn fits(&self, texts: &[Text<'_>]) -> Result<bool, ModelError> {

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use rayon::prelude::*;
 
+use super::batches::embed_batches;
 use super::chat_template;
 use super::decoder_config::DecoderSettings;
 use super::hub::Snapshot;
@@ -101,19 +101,9 @@ impl Backbone for CausalBackbone {
     fn embed(&self, texts: &[Text<'_>]) -> Result<Vec<Embedding>, ModelError> {
         let ids = self.encode(texts)?;
         let batches = batches(families(texts, &ids));
-        let run = |batch: &Vec<Member<'_>>| self.forward(batch);
-        // On a CPU whole batches run side by side: of a batch's own work only the largest products are parallel.
-        let vectors: Vec<_> = if self.device.is_cpu() {
-            batches.par_iter().map(run).collect::<Result<_, _>>()?
-        } else {
-            batches.iter().map(run).collect::<Result<_, _>>()?
-        };
-        let mut embeddings = vec![Embedding { vector: Vec::new(), tokens: 0 }; ids.len()];
-        let order = batches.iter().flatten().flat_map(|member| &member.texts);
-        for (&index, vector) in order.zip(vectors.into_iter().flatten()) {
-            embeddings[index] = Embedding { vector, tokens: ids[index].len() };
-        }
-        Ok(embeddings)
+        let texts =
+            |batch: &Vec<Member<'_>>| batch.iter().flat_map(|member| &member.texts).copied().collect();
+        embed_batches(&batches, &ids, self.device.is_cpu(), texts, |batch| self.forward(batch))
     }
 
     fn fits(&self, texts: &[Text<'_>]) -> Result<bool, ModelError> {

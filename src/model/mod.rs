@@ -9,6 +9,7 @@
 
 mod artifact;
 mod backbone;
+mod batches;
 mod bert;
 mod causal;
 mod chat_template;

@@ -38,9 +38,7 @@ impl<'a> Opening<'a> {
         lowercase: bool,
         vocabulary: usize,
     ) -> Result<TextTokenizer, ModelError> {
-        let path = self.tokenizer_path();
-        let json = read(&path)?;
-        self.hasher.update(Sha256::digest(&json));
+        let (path, json) = (self.tokenizer_path(), self.tokenizer_json()?);
         let tokenizer = TextTokenizer::new(&json, Template::parse(self.template)?, max_tokens, lowercase)
             .map_err(|error| file_error(&path, error))?;
         let id = tokenizer.largest_id();
@@ -49,6 +47,13 @@ impl<'a> Opening<'a> {
             return Err(file_error(&path, reason));
         }
         Ok(tokenizer)
+    }
+
+    /// `tokenizer.json` as it is.
+    pub(super) fn tokenizer_json(&mut self) -> Result<Vec<u8>, ModelError> {
+        let json = read(&self.tokenizer_path())?;
+        self.hasher.update(Sha256::digest(&json));
+        Ok(json)
     }
 
     pub(super) fn tokenizer_path(&self) -> PathBuf {

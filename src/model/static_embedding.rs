@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::hub::Snapshot;
-use super::layout::{Module, file_error, optional, read};
+use super::layout::{Module, file_error, optional};
+use super::opening::Opening;
 use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
 use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
@@ -60,22 +60,10 @@ impl StaticEmbedding {
     pub(super) fn find(snapshot: &Snapshot, options: &BackboneOptions) -> Result<Option<Self>, ModelError> {
         let Some(settings) = Settings::read(&snapshot.directory)? else { return Ok(None) };
         let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-        let mut hasher = Sha256::new();
-        hasher.update(format!("{VERSION}\n{template}\n"));
-        for file in &settings.files {
-            hasher.update(Sha256::digest(read(file)?));
-        }
-
-        let table_path = settings.directory.join("model.safetensors");
-        let bytes = read(&table_path)?;
-        hasher.update(Sha256::digest(&bytes));
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
-            .map_err(|error| file_error(&table_path, error))?;
+        let mut opening = Opening::new(&settings.directory, VERSION, template, &settings.files)?;
+        let (tensors, table_path) = opening.weights(&Device::Cpu)?;
         let mut table = Table::new(&tensors).map_err(|reason| file_error(&table_path, reason))?;
-
-        let tokenizer_path = settings.directory.join("tokenizer.json");
-        let tokenizer_json = read(&tokenizer_path)?;
-        hasher.update(Sha256::digest(&tokenizer_json));
+        let (tokenizer_path, tokenizer_json) = (opening.tokenizer_path(), opening.tokenizer_json()?);
         let (plain, unknown) =
             without_special_tokens(&tokenizer_json).map_err(|error| file_error(&tokenizer_path, error))?;
         // model2vec leaves unknown tokens out, and what is too long (it counts characters first, by the median token, which
@@ -90,7 +78,7 @@ impl StaticEmbedding {
         let record = BackboneRecord {
             spec: snapshot.spec.clone(),
             id: snapshot.id.clone(),
-            hash: hex::encode(hasher.finalize()),
+            hash: opening.hash(),
             dimension: table.dimension,
             pooling: Some("mean".to_owned()),
             template: Some(template.to_owned()),

@@ -1,23 +1,13 @@
 //! `--backbone` with the folder of a causal language model.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::shared_model::shared_model;
 use crate::train::{judgments, train, write};
-use crate::{command, skip, succeeds, text};
-
-/// A model of the folder that is shared with the project; without it the test is skipped.
-fn shared_model(test: &str, name: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/models")).join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    skip::skip(test, format!("{} is not here", folder.display()));
-    None
-}
+use crate::{command, succeeds, text};
 
 /// What `pref` writes to each line of `input`.
 fn lines(arguments: &[&str], input: &str) -> Vec<Value> {

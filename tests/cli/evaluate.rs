@@ -198,7 +198,7 @@ fn studies_end_in_a_table_json_and_a_picture() {
     assert_eq!(number(ratio, "random"), 4.0);
     assert!((0.0..=4.0).contains(&number(ratio, "chosen")), "{ratio}");
 
-    let ablations = study("ablations", &["--models", "2"]);
+    let ablations = study("ablations", &["--models", "2", "--base-functions", "8"]);
     let methods = ablations["methods"].as_array().unwrap();
     assert_eq!(
         methods.iter().map(|m| m["method"].as_str().unwrap()).collect::<Vec<_>>(),
@@ -208,10 +208,10 @@ fn studies_end_in_a_table_json_and_a_picture() {
     let starts = ablations["starts"].as_array().unwrap();
     assert_eq!((&starts[0]["method"], &starts[1]["method"]), (&"pref".into(), &"no-reg".into()));
     assert_eq!(starts[0]["random"].as_array().unwrap().len(), 2);
-    // With the penalty fits end alike from everywhere; a dozen people leave room for a little.
+    // With the penalty and enough base functions one minimum is found from everywhere.
     let (from_vectors, from_draws) =
         (number(&starts[0], "singular_vectors"), number(&starts[0], "random_mean"));
-    assert!((from_vectors - from_draws).abs() < 0.05, "{from_vectors} {from_draws}");
+    assert!((from_vectors - from_draws).abs() < 1e-3, "{from_vectors} {from_draws}");
 }
 
 #[test]

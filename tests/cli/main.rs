@@ -9,6 +9,9 @@ mod train;
 #[path = "../support/skip.rs"]
 mod skip;
 
+#[path = "../support/shared_model.rs"]
+mod shared_model;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

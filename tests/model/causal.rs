@@ -7,7 +7,7 @@ use std::path::Path;
 use pref::model::{BackboneOptions, Text, open_backbone};
 use serde_json::{Value, json};
 
-use crate::encoder::{cut, edit, error_of, largest_difference, numbers, open, options};
+use crate::encoder::{cut, edit, error_of, in_a_batch_as_alone, largest_difference, numbers, open, options};
 use crate::shared_model;
 
 const TINY_QWEN2: &str = "tiny-random-qwen2";
@@ -79,12 +79,7 @@ fn answers_to_one_prompt_are_what_each_is_alone() {
     let answers = ["", "A", "A boat floats.", "A boat floats, and so does a letter.", "\n", "A boat floats."];
     let texts: Vec<_> =
         answers.iter().flat_map(|answer| [&long, &short].map(|prompt| Text::new(prompt, answer))).collect();
-    for (text, of_batch) in texts.iter().zip(backbone.embed(&texts).unwrap()) {
-        let alone = backbone.embed(&[*text]).unwrap().remove(0);
-        assert_eq!(alone.tokens, of_batch.tokens);
-        let difference = largest_difference(&alone.vector, &of_batch.vector);
-        assert!(difference <= 1e-4, "{difference} for {text:?}");
-    }
+    in_a_batch_as_alone(&*backbone, &texts, 1e-4);
 }
 
 #[test]

@@ -4,6 +4,9 @@
 #[path = "../support/skip.rs"]
 mod skip;
 
+#[path = "../support/shared_model.rs"]
+mod shared_model;
+
 mod artifact;
 mod causal;
 mod encoder;
@@ -12,14 +15,4 @@ mod made;
 mod resident;
 mod static_embedding;
 
-use std::path::PathBuf;
-
-/// A model of the folder that is shared with the project; without it the test is skipped.
-fn shared_model(test: &str, name: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/models")).join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    skip::skip(test, format!("{} is not here", folder.display()));
-    None
-}
+use shared_model::shared_model;

@@ -26,6 +26,7 @@ mod split;
 mod synth;
 mod texts;
 mod train;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,9 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use super::base_functions::BaseFunctions;
+use super::tune::TuneArgs;
 use crate::cli::describe::base_function_table;
-use crate::model::{ArtifactLocation, open_backbone};
-use crate::train::{Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, read_dataset, train};
+use crate::model::{ArtifactLocation, BackboneOptions, open_backbone};
+use crate::train::{
+    Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, TuningPoint, TuningReport,
+    read_dataset, remove_checkpoint, train, train_tuned,
+};
 
 /// Learns base reward functions from people's comparisons and writes the model.
 #[derive(Debug, clap::Args)]
@@ -27,6 +31,8 @@ pub(super) struct Args {
     /// Number of base reward functions, or auto: as many as held-out judgments bear out
     #[arg(long, default_value = "auto", value_name = "J|auto")]
     base_functions: BaseFunctions,
+    #[command(flatten)]
+    tune: TuneArgs,
     /// Seed of everything drawn: the same data and seed give the same model.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -42,12 +48,19 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
     let data = read_dataset(&args.data, Limits { text_bytes: args.max_text_bytes })?;
     // Better refused now than after the training.
     places_can_be_written(&args.output, args.json.as_deref())?;
-    let backbone = open_backbone(&args.backbone, &Default::default())?;
     let config =
         TrainConfig { base_functions: args.base_functions.0, seed: args.seed, ..TrainConfig::default() };
-    let trained = train(&data, &config, &*backbone, &mut Bars::default())?;
+    let tune = args.tune.config(&args.output);
+    let (options, bars) = (BackboneOptions::default(), &mut Bars::default());
+    let trained = match &tune {
+        Some(tune) => train_tuned(&data, &config, tune, &args.backbone, &options, bars)?,
+        None => train(&data, &config, &*open_backbone(&args.backbone, &options)?, bars)?,
+    };
     let location = ArtifactLocation::from(args.output.as_path());
     let manifest = trained.artifact.save_blocking(&location)?;
+    if let Some(tune) = &tune {
+        remove_checkpoint(tune)?;
+    }
     if let Some(path) = &args.json {
         let json = serde_json::to_vec_pretty(&trained.report)?;
         fs::write(path, json).with_context(|| format!("--json {}", path.display()))?;
@@ -100,6 +113,9 @@ fn closing_table(report: &TrainReport) -> String {
         "Chosen on held-out judgments: gamma {:.3}, alpha {:.3}, tie weight {:.2}; started by {}",
         chosen.gamma, chosen.alpha, chosen.tie_weight, report.start
     );
+    if let Some(tuning) = &report.tuning {
+        out.push_str(&in_words(tuning));
+    }
     let _ = writeln!(
         out,
         "\n{:<28}{:>14}{:>12}{:>17}{:>7}{:>13}",
@@ -137,6 +153,16 @@ fn plus_minus(standard_error: Option<f64>) -> String {
     standard_error.map_or(String::new(), |se| format!(" ± {se:.3}"))
 }
 
+/// What tuning did, beside the backbone as it was.
+fn in_words(tuning: &TuningReport) -> String {
+    let TuningReport { kind, parameters, steps, best_step, validation, frozen, tuned, .. } = tuning;
+    format!(
+        "Tuned ({kind}): {parameters} numbers, {steps} steps, the best at step {best_step}\n\
+         On {validation} held-out comparisons: log-likelihood {:.4} before, {:.4} after; AUC {:.3} before, {:.3} after\n",
+        frozen.log_likelihood, tuned.log_likelihood, frozen.auc, tuned.auc
+    )
+}
+
 /// One bar for each stage on a terminal, one line for each elsewhere; both on standard error.
 #[derive(Default)]
 pub(super) struct Bars {
@@ -156,9 +182,26 @@ impl Observer for Bars {
             bar.set_position((share * 1_000.0) as u64);
         }
     }
+
+    fn tuned(&mut self, point: &TuningPoint) {
+        let TuningPoint { step, epoch, loss, validation_log_likelihood, validation_auc, .. } = point;
+        let loss = if loss.is_nan() { String::new() } else { format!(" loss {loss:.4},") };
+        self.line(&format!(
+            "step {step} (epoch {epoch:.2}):{loss} held-out log-likelihood {validation_log_likelihood:.4}, AUC \
+             {validation_auc:.3}"
+        ));
+    }
 }
 
 impl Bars {
+    /// A line beside the bar, if there is one.
+    fn line(&self, line: &str) {
+        match &self.current {
+            Some((_, bar, _)) if !bar.is_hidden() => bar.println(line),
+            _ => eprintln!("{line}"),
+        }
+    }
+
     fn finish(&mut self) {
         let Some((stage, bar, begun)) = self.current.take() else { return };
         let hidden = bar.is_hidden();

@@ -61,7 +61,7 @@ pub use profile::Profile;
 pub use registry::{ModelRegistry, Readiness, ServingModel};
 pub use score::{Score, Scored, ScoredResponse};
 pub use submit_preference::{SubmitPreference, Submitted, Target};
-pub use train::Train;
+pub use train::{Train, Tune};
 pub use training_job::TrainingJob;
 
 // What the verbs' requests, replies and errors are made of: whoever calls them needs no other room.

@@ -4,7 +4,9 @@ use super::idempotency::{Call, replay};
 use super::training_job::TrainingJob;
 use super::{Engine, EngineError};
 use crate::domain::{DatasetId, Invalid, JobId, RequestId, TenantId};
+use crate::model::{Tuning, has_weights};
 use crate::store::{JobState, UnixMillis};
+use crate::train::TuneConfig;
 
 /// What is to be trained, on what. A job keeps it, so that it can be begun again after a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,11 +21,42 @@ pub struct Train {
     pub backbone: String,
     /// J; nothing: as many as the data's spectrum shows.
     pub base_functions: Option<usize>,
+    /// What of the backbone is trained.
+    #[serde(default, skip_serializing_if = "Tune::is_head")]
+    pub tune: Tune,
     /// Seed of everything drawn.
     pub seed: u64,
     /// The caller's key; the reply is given again to a repeat.
     #[serde(skip)]
     pub request_id: Option<RequestId>,
+}
+
+/// What is trained on top of the backbone, or of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tune {
+    /// The head alone.
+    #[default]
+    Head,
+    /// The head and low-rank adapters of the backbone.
+    Lora,
+    /// The head and all of the backbone.
+    Full,
+}
+
+impl Tune {
+    fn is_head(&self) -> bool {
+        *self == Self::Head
+    }
+
+    /// How the backbone is tuned; nothing where it stays as it is. A job keeps no checkpoint: whoever takes it up begins
+    /// anew.
+    pub(super) fn config(self) -> Option<TuneConfig> {
+        match self {
+            Self::Head => None,
+            Self::Lora => Some(TuneConfig::new(Tuning::LORA)),
+            Self::Full => Some(TuneConfig::new(Tuning::Full)),
+        }
+    }
 }
 
 impl Engine {
@@ -32,6 +65,10 @@ impl Engine {
         if request.datasets.is_empty() && !request.include_service_log {
             let allowed = "at least one dataset, or include_service_log";
             return Err(Invalid::new("datasets", "none", allowed).into());
+        }
+        if request.tune != Tune::Head && !has_weights(&request.backbone) {
+            let given = format!("{:?} of {:?}", request.tune, request.backbone);
+            return Err(Invalid::new("tune", given, "Head, or a BERT, Qwen2 or Llama backbone").into());
         }
         let call = Call::new("Train", request.request_id, &request)?;
         if let Some(first) = self.recall(tenant, None, &call).await? {

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -150,10 +150,13 @@ impl Engine {
             version: Some(version.clone()),
             log_position: request.as_of,
         };
-        let backbone = request.backbone;
+        let (backbone, tune) = (request.backbone, request.tune.config());
         let trained = tokio::task::spawn_blocking(move || -> Result<Trained, EngineError> {
-            let backbone = open_backbone(&backbone, &options)?;
-            Ok(train::train(&data, &config, &*backbone, &mut &*watch)?)
+            let mut watch = &*watch;
+            Ok(match tune {
+                Some(tune) => train::train_tuned(&data, &config, &tune, &backbone, &options, &mut watch)?,
+                None => train::train(&data, &config, &*open_backbone(&backbone, &options)?, &mut watch)?,
+            })
         })
         .await??;
         let location = self.config().models.join(version.as_str());
@@ -174,6 +177,9 @@ fn version_of(job: JobId) -> Result<ModelVersion, EngineError> {
     Ok(ModelVersion::parse(format!("model-{}", &name[..12]))?)
 }
 
+/// The share of a training at which its backbone is tuned, where it is.
+const TUNED: f64 = 0.7;
+
 /// Why a training is to stop before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -189,13 +195,19 @@ enum Stop {
 /// Between the task that keeps a job's lease and the thread that trains: progress one way, a stop the other.
 pub(super) struct JobWatch {
     stop: AtomicU8,
+    /// Whether a backbone is tuned.
+    tunes: AtomicBool,
     progress: Mutex<Progress>,
 }
 
 impl JobWatch {
     fn new(started: i64) -> Self {
         let stage = "reading the data".to_owned();
-        Self { stop: AtomicU8::new(0), progress: Mutex::new(Progress { share: 0.0, stage, started }) }
+        Self {
+            stop: AtomicU8::new(0),
+            tunes: AtomicBool::new(false),
+            progress: Mutex::new(Progress { share: 0.0, stage, started }),
+        }
     }
 
     /// Whether nothing has asked to stop.
@@ -219,15 +231,23 @@ impl JobWatch {
 
 impl Observer for &JobWatch {
     fn progress(&mut self, stage: Stage, share: f64) {
-        // About how the time is spent: most of it on trials.
+        // About how the time is spent: most of it on trials, or on the backbone where that is tuned.
         let (from, to) = match stage {
+            Stage::Start => (0.0, 0.1),
+            Stage::Backbone => (0.1, TUNED),
             Stage::Embed => (0.0, 0.2),
             Stage::Tune => (0.2, 0.7),
             Stage::Measure => (0.7, 0.85),
             Stage::Fit => (0.85, 1.0),
         };
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.share = from + (to - from) * share;
+        let mut whole = from + (to - from) * share;
+        if stage <= Stage::Backbone {
+            self.tunes.store(true, Ordering::Relaxed);
+        } else if self.tunes.load(Ordering::Relaxed) {
+            whole = TUNED + (1.0 - TUNED) * whole;
+        }
+        progress.share = whole;
         progress.stage = stage.describe().to_owned();
     }
 

@@ -14,10 +14,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::EvaluateError;
-use super::protocol::normal;
 use crate::math::factorization::{EmOptions, empirical_bayes};
 use crate::math::logistic::sigmoid;
 use crate::math::metrics::{Estimate, auc, mean_and_standard_error};
+use crate::math::normal;
 use crate::math::questions::{Pool, Request, Seen, choose};
 use crate::math::{Acquisition, Evidence, Posterior, Prior};
 

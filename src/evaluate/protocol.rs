@@ -111,12 +111,6 @@ pub(super) fn random_stream(seed: u64, user: &str, purpose: &str) -> ChaCha8Rng 
     ChaCha8Rng::from_seed(hasher.finalize().into())
 }
 
-/// A draw from N(0, 1) (Box and Muller 1958).
-pub(super) fn normal(rng: &mut impl Rng) -> f64 {
-    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

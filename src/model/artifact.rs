@@ -12,11 +12,12 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Examples, Manifest, ModelError};
+use super::{Adapter, Examples, Manifest, ModelError};
 
 const MANIFEST: &str = "manifest.json";
 const HEAD: &str = "head.safetensors";
 const CLASSIC_HEAD: &str = "classic_head.safetensors";
+const ADAPTER: &str = "adapter.safetensors";
 const EXAMPLES: &str = "examples.json";
 /// Name of the one tensor of a head's file.
 const WEIGHT: &str = "weight";
@@ -31,6 +32,8 @@ pub struct Artifact {
     pub head: DMatrix<f32>,
     /// w ∈ Rᵈ, the one reward shared by all that the base functions are compared with.
     pub classic_head: Option<DVector<f32>>,
+    /// What tuning made of the backbone; nothing where the head alone was trained.
+    pub adapter: Option<Adapter>,
     /// Training texts at the ends of each base function, J entries; empty where none were kept.
     pub examples: Vec<Examples>,
 }
@@ -45,6 +48,9 @@ impl Artifact {
         let mut files = vec![(HEAD, encode(self.head.nrows(), self.head.ncols(), &row_major(&self.head)))];
         if let Some(w) = &self.classic_head {
             files.push((CLASSIC_HEAD, encode(1, w.len(), w.as_slice())));
+        }
+        if let Some(adapter) = &self.adapter {
+            files.push((ADAPTER, adapter.encode()));
         }
         if !self.examples.is_empty() {
             let json =
@@ -68,7 +74,7 @@ impl Artifact {
                 .await
                 .map_err(|error| location.storage(error))?;
         }
-        for old in [MANIFEST, EXAMPLES, CLASSIC_HEAD, HEAD] {
+        for old in [MANIFEST, EXAMPLES, ADAPTER, CLASSIC_HEAD, HEAD] {
             match store.delete(&Path::from(old)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(location.storage(error)),
@@ -116,11 +122,15 @@ impl Artifact {
             }
             None => None,
         };
+        let adapter = match files.get(ADAPTER) {
+            Some(bytes) => Some(Adapter::decode(bytes).map_err(|reason| location.file(ADAPTER, reason))?),
+            None => None,
+        };
         let examples = match files.get(EXAMPLES) {
             Some(bytes) => serde_json::from_slice(bytes).map_err(|error| location.file(EXAMPLES, error))?,
             None => Vec::new(),
         };
-        let artifact = Self { head, classic_head, examples, manifest };
+        let artifact = Self { head, classic_head, adapter, examples, manifest };
         artifact.check(&location.name)?;
         Ok(artifact)
     }
@@ -170,8 +180,32 @@ impl Artifact {
             .map_err(|reason| ModelError::Manifest { location: location.to_owned(), reason })?;
         let (j, d) = (self.manifest.base_functions, self.manifest.backbone.dimension);
         check_head(location, HEAD, (j, d), self.head.shape(), &row_major(&self.head))?;
-        match &self.classic_head {
-            Some(w) => check_head(location, CLASSIC_HEAD, (1, d), (1, w.len()), w.as_slice()),
+        if let Some(w) = &self.classic_head {
+            check_head(location, CLASSIC_HEAD, (1, d), (1, w.len()), w.as_slice())?;
+        }
+        self.check_adapter(location)
+    }
+
+    /// There is one where the manifest says that the backbone was tuned, of that kind, and its numbers are finite.
+    fn check_adapter(&self, location: &str) -> Result<(), ModelError> {
+        let (given, kind) =
+            (&self.manifest.kind, self.adapter.as_ref().map_or("head", |a| a.tuning().kind()));
+        if given != kind {
+            let found = if kind == "head" {
+                "no adapter.safetensors".to_owned()
+            } else {
+                format!("an adapter of kind {kind}")
+            };
+            let reason = format!("kind: got {given:?}, and there is {found}; allowed: {kind:?}");
+            return Err(ModelError::Manifest { location: location.to_owned(), reason });
+        }
+        match self.adapter.as_ref().and_then(Adapter::not_finite) {
+            Some((tensor, index, value)) => Err(ModelError::NotFinite {
+                location: location.to_owned(),
+                file: format!("{ADAPTER}: {tensor}"),
+                index,
+                value: f64::from(value),
+            }),
             None => Ok(()),
         }
     }

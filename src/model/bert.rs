@@ -1,15 +1,16 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::BertModel;
 
 use super::batches::embed_batches;
 use super::hub::Snapshot;
+use super::kernels::Kernels;
 use super::layout::{EncoderSettings, file_error};
-use super::opening::{Opening, probe};
+use super::opening::{Opening, Weights, probe};
 use super::packed_bert::PackedBert;
 use super::pooling::pooled;
 use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
-use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
+use super::{Adapter, Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
 const VERSION: &str = "bert-1";
@@ -20,9 +21,15 @@ const BATCH_TOKENS: usize = 2048;
 /// A BERT-type encoder (MiniLM, e5, bge, …) from a folder in Hugging Face or sentence-transformers layout, float32.
 pub(super) struct BertBackbone {
     encoder: Encoder,
+    reader: BertReader,
+}
+
+/// All of an encoder backbone but its network: tokenizer, settings and record.
+pub(super) struct BertReader {
+    pub(super) device: Device,
+    pub(super) record: BackboneRecord,
     tokenizer: TextTokenizer,
     settings: EncoderSettings,
-    record: BackboneRecord,
 }
 
 /// Token ids to the last layer's rows.
@@ -34,7 +41,33 @@ enum Encoder {
 }
 
 impl BertBackbone {
-    pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<Self, ModelError> {
+    /// The folder's own weights, or what tuning made of them.
+    pub(super) fn open(
+        snapshot: Snapshot,
+        options: &BackboneOptions,
+        adapter: Option<&Adapter>,
+    ) -> Result<Self, ModelError> {
+        let (mut reader, mut weights) = BertReader::open(snapshot, options)?;
+        if let Some(adapter) = adapter {
+            adapter.apply(&mut weights, &reader.device).map_err(|error| weights.error(error))?;
+            reader.record.hash = adapter.hash_on(&reader.record.hash);
+        }
+        let encoder = Encoder::load(weights.builder(&reader.device), &reader.settings, &reader.device)
+            .map_err(|error| weights.error(error))?;
+        let backbone = Self { encoder, reader };
+        probe(&backbone, &weights.path)?;
+        Ok(backbone)
+    }
+
+    /// Embeddings of one batch.
+    fn forward(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let BertReader { settings, .. } = &self.reader;
+        Ok(pooled(&self.encoder.forward(texts)?, settings.pooling, settings.normalize)?.to_vec2()?)
+    }
+}
+
+impl BertReader {
+    pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<(Self, Weights), ModelError> {
         let settings = EncoderSettings::read(&snapshot.directory)?;
         let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
         let mut opening = Opening::new(&snapshot.directory, VERSION, template, &settings.files)?;
@@ -48,11 +81,7 @@ impl BertBackbone {
         }
 
         let device = options.device.open()?;
-        let (tensors, weights_path) = opening.weights(&device)?;
-        let weights = VarBuilder::from_tensors(tensors, DType::F32, &device);
-        let encoder =
-            Encoder::load(weights, &settings, &device).map_err(|error| file_error(&weights_path, error))?;
-
+        let weights = opening.weights(&device)?;
         let record = BackboneRecord {
             spec: snapshot.spec,
             id: snapshot.id,
@@ -63,15 +92,27 @@ impl BertBackbone {
             max_tokens: Some(settings.max_tokens),
             revision: snapshot.revision,
         };
-        let backbone = Self { encoder, tokenizer, settings, record };
-        probe(&backbone, &weights_path)?;
-        Ok(backbone)
+        Ok((Self { device, record, tokenizer, settings }, weights))
     }
 
-    /// Embeddings of one batch.
-    fn forward(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let rows = self.encoder.forward(texts)?;
-        Ok(pooled(&rows, self.settings.pooling, self.settings.normalize)?)
+    /// The network of such weights, packed.
+    pub(super) fn network(
+        &self,
+        weights: VarBuilder<'_>,
+        kernels: Kernels,
+    ) -> candle_core::Result<PackedBert> {
+        PackedBert::load(weights, &self.settings.architecture, kernels)
+    }
+
+    /// Token ids of each text.
+    pub(super) fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<u32>>, ModelError> {
+        self.tokenizer.encode(texts)
+    }
+
+    /// h of encoded texts in one pass, (texts, d).
+    pub(super) fn embed(&self, network: &PackedBert, ids: &[Vec<u32>]) -> candle_core::Result<Tensor> {
+        let ids: Vec<_> = ids.iter().map(Vec::as_slice).collect();
+        pooled(&network.forward(&ids)?, self.settings.pooling, self.settings.normalize)
     }
 }
 
@@ -83,7 +124,7 @@ impl Encoder {
     ) -> candle_core::Result<Self> {
         let architecture = &settings.architecture;
         if device.is_cpu() {
-            return Ok(Self::Packed(PackedBert::load(weights, architecture)?));
+            return Ok(Self::Packed(PackedBert::load(weights, architecture, Kernels::Fused)?));
         }
         let model = BertModel::load(weights, architecture)?;
         Ok(Self::Padded {
@@ -121,20 +162,20 @@ impl Encoder {
 
 impl Backbone for BertBackbone {
     fn id(&self) -> &str {
-        &self.record.id
+        &self.reader.record.id
     }
 
     fn hash(&self) -> &str {
-        &self.record.hash
+        &self.reader.record.hash
     }
 
     fn dimension(&self) -> usize {
-        self.record.dimension
+        self.reader.record.dimension
     }
 
     /// Texts of like length share a batch, so that little is padded.
     fn embed(&self, texts: &[Text<'_>]) -> Result<Vec<Embedding>, ModelError> {
-        let ids = self.tokenizer.encode(texts)?;
+        let ids = self.reader.encode(texts)?;
         let mut order: Vec<_> = (0..ids.len()).collect();
         order.sort_by_key(|&index| ids[index].len());
         let mut batches = Vec::new();
@@ -161,16 +202,17 @@ impl Backbone for BertBackbone {
     }
 
     fn fits(&self, texts: &[Text<'_>]) -> Result<bool, ModelError> {
-        self.tokenizer.fits(texts)
+        self.reader.tokenizer.fits(texts)
     }
 
     fn record(&self) -> BackboneRecord {
-        self.record.clone()
+        self.reader.record.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
     use candle_transformers::models::bert::Config;
 
     use super::*;

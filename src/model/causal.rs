@@ -1,18 +1,19 @@
 use std::collections::HashMap;
 
-use candle_core::{DType, Device};
+use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::batches::embed_batches;
 use super::chat_template;
 use super::decoder_config::DecoderSettings;
 use super::hub::Snapshot;
+use super::kernels::Kernels;
 use super::layout::file_error;
-use super::opening::{Opening, probe};
+use super::opening::{Opening, Weights, probe};
 use super::packed_decoder::{Family, PackedDecoder};
 use super::pooling::pooled;
 use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
-use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
+use super::{Adapter, Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
 const VERSION: &str = "causal-1";
@@ -26,14 +27,45 @@ const BATCH_TOKENS: usize = 2048;
 /// The responses to one prompt share the prompt's part of the work.
 pub(super) struct CausalBackbone {
     decoder: PackedDecoder,
-    device: Device,
+    reader: CausalReader,
+}
+
+/// All of a causal backbone but its network: tokenizer, settings and record.
+pub(super) struct CausalReader {
+    pub(super) device: Device,
+    pub(super) record: BackboneRecord,
     tokenizer: TextTokenizer,
     settings: DecoderSettings,
-    record: BackboneRecord,
 }
 
 impl CausalBackbone {
-    pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<Self, ModelError> {
+    /// The folder's own weights, or what tuning made of them.
+    pub(super) fn open(
+        snapshot: Snapshot,
+        options: &BackboneOptions,
+        adapter: Option<&Adapter>,
+    ) -> Result<Self, ModelError> {
+        let (mut reader, mut weights) = CausalReader::open(snapshot, options)?;
+        if let Some(adapter) = adapter {
+            adapter.apply(&mut weights, &reader.device).map_err(|error| weights.error(error))?;
+            reader.record.hash = adapter.hash_on(&reader.record.hash);
+        }
+        let decoder = reader
+            .network(weights.builder(&reader.device), Kernels::Fused)
+            .map_err(|error| weights.error(error))?;
+        let backbone = Self { decoder, reader };
+        probe(&backbone, &weights.path)?;
+        Ok(backbone)
+    }
+
+    /// Embeddings of one batch.
+    fn forward(&self, batch: &[Member<'_>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        Ok(self.reader.forward(&self.decoder, batch)?.to_vec2()?)
+    }
+}
+
+impl CausalReader {
+    pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<(Self, Weights), ModelError> {
         let settings = DecoderSettings::read(&snapshot.directory)?;
         let template = match options.template.as_deref() {
             Some(chat_template::NAME) => chat_template::rendered(&snapshot.directory)?,
@@ -51,11 +83,7 @@ impl CausalBackbone {
         }
 
         let device = options.device.open()?;
-        let (tensors, weights_path) = opening.weights(&device)?;
-        let weights = VarBuilder::from_tensors(tensors, DType::F32, &device);
-        let decoder =
-            PackedDecoder::load(weights, architecture).map_err(|error| file_error(&weights_path, error))?;
-
+        let weights = opening.weights(&device)?;
         let record = BackboneRecord {
             spec: snapshot.spec,
             id: snapshot.id,
@@ -66,52 +94,73 @@ impl CausalBackbone {
             max_tokens: Some(settings.max_tokens),
             revision: snapshot.revision,
         };
-        let backbone = Self { decoder, device, tokenizer, settings, record };
-        probe(&backbone, &weights_path)?;
-        Ok(backbone)
+        Ok((Self { device, record, tokenizer, settings }, weights))
     }
 
-    fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<u32>>, ModelError> {
+    /// The network of such weights.
+    pub(super) fn network(
+        &self,
+        weights: VarBuilder<'_>,
+        kernels: Kernels,
+    ) -> candle_core::Result<PackedDecoder> {
+        PackedDecoder::load(weights, &self.settings.architecture, kernels)
+    }
+
+    /// Token ids of each text.
+    pub(super) fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<u32>>, ModelError> {
         let mut ids = self.tokenizer.encode(texts)?;
         ids.iter_mut().filter(|ids| ids.is_empty()).for_each(|ids| ids.extend(self.settings.empty));
         Ok(ids)
     }
 
-    /// Embeddings of one batch.
-    fn forward(&self, batch: &[Member<'_>]) -> Result<Vec<Vec<f32>>, ModelError> {
+    /// h of encoded texts in one pass, (texts, d); those of one prompt share its part.
+    pub(super) fn embed(
+        &self,
+        decoder: &PackedDecoder,
+        texts: &[Text<'_>],
+        ids: &[Vec<u32>],
+    ) -> candle_core::Result<Tensor> {
+        let families = families(texts, ids);
+        let order: Vec<_> = families.iter().flat_map(|member| &member.texts).copied().collect();
+        let mut places = vec![0u32; order.len()];
+        order.iter().enumerate().for_each(|(place, &text)| places[text] = place as u32);
+        let places = Tensor::new(places, &self.device)?;
+        self.forward(decoder, &families)?.index_select(&places, 0)
+    }
+
+    fn forward(&self, decoder: &PackedDecoder, batch: &[Member<'_>]) -> candle_core::Result<Tensor> {
         let families: Vec<_> = batch.iter().map(|member| member.family.clone()).collect();
-        let rows = self.decoder.forward(&families)?;
-        Ok(pooled(&rows, self.settings.pooling, self.settings.normalize)?)
+        pooled(&decoder.forward(&families)?, self.settings.pooling, self.settings.normalize)
     }
 }
 
 impl Backbone for CausalBackbone {
     fn id(&self) -> &str {
-        &self.record.id
+        &self.reader.record.id
     }
 
     fn hash(&self) -> &str {
-        &self.record.hash
+        &self.reader.record.hash
     }
 
     fn dimension(&self) -> usize {
-        self.record.dimension
+        self.reader.record.dimension
     }
 
     fn embed(&self, texts: &[Text<'_>]) -> Result<Vec<Embedding>, ModelError> {
-        let ids = self.encode(texts)?;
+        let ids = self.reader.encode(texts)?;
         let batches = batches(families(texts, &ids));
         let texts =
             |batch: &Vec<Member<'_>>| batch.iter().flat_map(|member| &member.texts).copied().collect();
-        embed_batches(&batches, &ids, self.device.is_cpu(), texts, |batch| self.forward(batch))
+        embed_batches(&batches, &ids, self.reader.device.is_cpu(), texts, |batch| self.forward(batch))
     }
 
     fn fits(&self, texts: &[Text<'_>]) -> Result<bool, ModelError> {
-        self.tokenizer.fits(texts)
+        self.reader.tokenizer.fits(texts)
     }
 
     fn record(&self) -> BackboneRecord {
-        self.record.clone()
+        self.reader.record.clone()
     }
 }
 

@@ -45,6 +45,18 @@ pub enum ModelError {
         reason: String,
     },
 
+    /// The backbone has no weights that could be trained.
+    #[error(
+        "backbone {spec:?} cannot be tuned: {reason}; allowed with it: tune head. To tune low-rank adapters or all \
+         weights, name one folder or hub id of a BERT, Qwen2 or Llama model"
+    )]
+    NotTunable {
+        /// The name as given.
+        spec: String,
+        /// What it is.
+        reason: String,
+    },
+
     /// A template without exactly one {prompt} before one {response}.
     #[error("template: got {given:?}; allowed: text with one {{prompt}} and, after it, one {{response}}")]
     Template {

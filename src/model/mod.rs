@@ -2,11 +2,13 @@
 //!
 //! A [`Backbone`] turns (prompt, response) into h(x, y); a [`RewardModel`] is a backbone with the head W, so that
 //! φ(x, y) = W h(x, y); an [`Artifact`] is what training leaves behind and serving loads; a [`ResidentModel`] is a
-//! reward model on a thread of its own behind a bounded queue.
+//! reward model on a thread of its own behind a bounded queue. A [`TunableBackbone`] is a backbone whose weights are
+//! variables, and an [`Adapter`] what tuning made of them.
 //!
-//! `model` never sees a user's coefficients, a row or a socket, and nothing here is trained: gradients and fits are
-//! the business of `train`.
+//! `model` never sees a user's coefficients, a row or a socket, and nothing here is trained: losses, steps and fits
+//! are the business of `train`.
 
+mod adapter;
 mod artifact;
 mod backbone;
 mod batches;
@@ -18,7 +20,10 @@ mod decoder_config;
 mod error;
 mod examples;
 mod feature_cache;
+#[cfg(test)]
+mod gradients;
 mod hub;
+mod kernels;
 mod layout;
 mod lexical;
 mod manifest;
@@ -30,12 +35,20 @@ mod resident;
 mod reward;
 mod static_embedding;
 mod tokens;
+mod tunable;
+mod tuning;
 
+pub use adapter::Adapter;
 pub use artifact::{Artifact, ArtifactLocation};
-pub use backbone::{Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, open_backbone};
+pub use backbone::{
+    Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, has_weights, open_backbone,
+    open_tuned,
+};
 pub use error::ModelError;
 pub use examples::{Example, Examples};
 pub use lexical::{Lexical, MEASURES, Measure, interpretable_measures};
 pub use manifest::{Manifest, PriorRecord, TrainingUsers};
 pub use resident::{ResidentConfig, ResidentModel};
 pub use reward::RewardModel;
+pub use tunable::{TunableBackbone, TunableNetwork};
+pub use tuning::Tuning;

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
 use sha2::{Digest, Sha256};
 
 use super::layout::{file_error, read, weight_files};
@@ -60,11 +61,8 @@ impl<'a> Opening<'a> {
         self.directory.join("tokenizer.json")
     }
 
-    /// The tensors of all weight files, on `device`, and the first file, which errors about them name.
-    pub(super) fn weights(
-        &mut self,
-        device: &Device,
-    ) -> Result<(HashMap<String, Tensor>, PathBuf), ModelError> {
+    /// The tensors of all weight files, on `device`.
+    pub(super) fn weights(&mut self, device: &Device) -> Result<Weights, ModelError> {
         let mut files = weight_files(self.directory)?;
         let mut tensors = HashMap::new();
         for file in &files {
@@ -73,12 +71,36 @@ impl<'a> Opening<'a> {
             let loaded = candle_core::safetensors::load_buffer(&bytes, device);
             tensors.extend(loaded.map_err(|error| file_error(file, error))?);
         }
-        Ok((tensors, files.swap_remove(0)))
+        Ok(Weights { tensors, path: files.swap_remove(0) })
     }
 
     /// The hash of all that was read.
     pub(super) fn hash(self) -> String {
         hex::encode(self.hasher.finalize())
+    }
+}
+
+/// The tensors of a folder's weight files by name.
+pub(super) struct Weights {
+    pub(super) tensors: HashMap<String, Tensor>,
+    /// The first file, which errors about them name.
+    pub(super) path: PathBuf,
+}
+
+impl Weights {
+    /// All in float32.
+    pub(super) fn in_f32(&self) -> candle_core::Result<HashMap<String, Tensor>> {
+        self.tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F32)?))).collect()
+    }
+
+    /// To build a network of; in float32.
+    pub(super) fn builder(&self, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_tensors(self.tensors.clone(), DType::F32, device)
+    }
+
+    /// An error of these weights.
+    pub(super) fn error(&self, error: candle_core::Error) -> ModelError {
+        file_error(&self.path, error)
     }
 }
 

@@ -2,6 +2,8 @@ use candle_core::{CpuStorage, D, InplaceOp2, Layout, Result, Tensor};
 use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
 use candle_transformers::models::bert::{Config, HiddenAct};
 
+use super::kernels::Kernels;
+
 /// BERT over packed texts: token rows of all texts lie one after the other, without padding, so that every product but
 /// attention's sees one (tokens × width) matrix; attention goes text by text.
 ///
@@ -13,6 +15,7 @@ pub(super) struct PackedBert {
     positions: Tensor,
     norm: LayerNorm,
     layers: Vec<Layer>,
+    kernels: Kernels,
 }
 
 struct Layer {
@@ -26,10 +29,12 @@ struct Layer {
     down: Linear,
     norm: LayerNorm,
     heads: usize,
+    kernels: Kernels,
 }
 
 impl PackedBert {
-    pub(super) fn load(vb: VarBuilder<'_>, config: &Config) -> Result<Self> {
+    /// Of weights that may themselves be computed: with differentiable kernels gradients reach what they came from.
+    pub(super) fn load(vb: VarBuilder<'_>, config: &Config, kernels: Kernels) -> Result<Self> {
         let vb =
             if vb.contains_tensor("bert.embeddings.word_embeddings.weight") { vb.pp("bert") } else { vb };
         let (d, embeddings) = (config.hidden_size, vb.pp("embeddings"));
@@ -39,9 +44,9 @@ impl PackedBert {
         let positions = positions.broadcast_add(&types.narrow(0, 0, 1)?)?;
         let norm = layer_norm(d, config.layer_norm_eps, embeddings.pp("LayerNorm"))?;
         let layers = (0..config.num_hidden_layers)
-            .map(|index| Layer::load(vb.pp(format!("encoder.layer.{index}")), config))
+            .map(|index| Layer::load(vb.pp(format!("encoder.layer.{index}")), config, kernels))
             .collect::<Result<_>>()?;
-        Ok(Self { words, positions, norm, layers })
+        Ok(Self { words, positions, norm, layers, kernels })
     }
 
     /// The last layer's rows of each text, (tokens, d) a text; no text may be empty.
@@ -52,7 +57,7 @@ impl PackedBert {
         let positions: Vec<_> = lengths.iter().flat_map(|&length| 0..length as u32).collect();
         let positions = Tensor::new(positions, device)?;
         let rows = (self.words.index_select(&ids, 0)? + self.positions.index_select(&positions, 0)?)?;
-        let mut rows = self.norm.forward(&rows)?;
+        let mut rows = self.kernels.layer_norm(&self.norm, &rows)?;
         for layer in &self.layers {
             rows = layer.forward(&rows, &lengths)?;
         }
@@ -61,7 +66,7 @@ impl PackedBert {
 }
 
 impl Layer {
-    fn load(vb: VarBuilder<'_>, config: &Config) -> Result<Self> {
+    fn load(vb: VarBuilder<'_>, config: &Config, kernels: Kernels) -> Result<Self> {
         let (d, wide, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
         let heads = config.num_attention_heads;
         let part = |name: &str| {
@@ -82,14 +87,18 @@ impl Layer {
             down: linear(wide, d, vb.pp("output.dense"))?,
             norm: layer_norm(d, eps, vb.pp("output.LayerNorm"))?,
             heads,
+            kernels,
         })
     }
 
     fn forward(&self, rows: &Tensor, lengths: &[usize]) -> Result<Tensor> {
         let attended = self.attention_output.forward(&self.attend(&self.qkv.forward(rows)?, lengths)?)?;
-        let rows = self.attention_norm.forward(&(attended + rows)?)?;
+        let rows = self.kernels.layer_norm(&self.attention_norm, &(attended + rows)?)?;
         let wide = rows.matmul(&self.up.t()?)?;
         let wide = match self.activation {
+            HiddenAct::Gelu if self.kernels == Kernels::Differentiable => {
+                wide.broadcast_add(&self.up_bias)?.gelu_erf()?
+            }
             HiddenAct::Gelu => {
                 wide.inplace_op2(&self.up_bias, &BiasGelu)?;
                 wide
@@ -97,7 +106,7 @@ impl Layer {
             HiddenAct::GeluApproximate => wide.broadcast_add(&self.up_bias)?.gelu()?,
             HiddenAct::Relu => wide.broadcast_add(&self.up_bias)?.relu()?,
         };
-        self.norm.forward(&(self.down.forward(&wide)? + rows)?)
+        self.kernels.layer_norm(&self.norm, &(self.down.forward(&wide)? + rows)?)
     }
 
     /// softmax(QKᵀ)V within each text, heads side by side.
@@ -110,7 +119,7 @@ impl Layer {
             // (heads, tokens, head width), as a view: the product takes its strides.
             let part = |index: usize| parts.narrow(1, index, 1)?.squeeze(1)?.transpose(0, 1);
             let scores = part(0)?.matmul(&part(1)?.transpose(1, 2)?)?;
-            let weights = candle_nn::ops::softmax_last_dim(&scores)?;
+            let weights = self.kernels.softmax(&scores)?;
             attended.push(weights.matmul(&part(2)?)?.transpose(0, 1)?.flatten_from(D::Minus2)?);
         }
         Tensor::cat(&attended, 0)
@@ -185,7 +194,7 @@ fn erf(x: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
 
     use candle_core::{DType, Device};
@@ -216,10 +225,8 @@ mod tests {
         assert!(erf(f32::NAN).is_nan());
     }
 
-    /// Against candle-transformers' padded BERT, with the same random weights.
-    #[test]
-    fn packed_rows_are_those_of_the_padded_model() {
-        let config = Config {
+    pub(in crate::model) fn config() -> Config {
+        Config {
             vocab_size: 50,
             hidden_size: 24,
             num_hidden_layers: 3,
@@ -227,11 +234,17 @@ mod tests {
             intermediate_size: 40,
             max_position_embeddings: 32,
             ..Config::default()
-        };
+        }
+    }
+
+    /// Against candle-transformers' padded BERT, with the same random weights.
+    #[test]
+    fn packed_rows_are_those_of_the_padded_model() {
+        let config = config();
         for hidden_act in [HiddenAct::Gelu, HiddenAct::GeluApproximate, HiddenAct::Relu] {
             let config = Config { hidden_act, ..config.clone() };
             let weights = || VarBuilder::from_tensors(random_weights(&config), DType::F32, &Device::Cpu);
-            let packed = PackedBert::load(weights(), &config).unwrap();
+            let packed = PackedBert::load(weights(), &config, Kernels::Fused).unwrap();
             let padded = BertModel::load(weights(), &config).unwrap();
             let texts: [&[u32]; 3] = [&[2, 7, 3], &[2, 9, 11, 30, 41, 5, 3], &[2]];
             for (text, rows) in texts.iter().zip(packed.forward(&texts).unwrap()) {
@@ -245,7 +258,7 @@ mod tests {
     }
 
     /// Weights of ±½ drawn by a linear congruential generator; names as transformers writes them.
-    fn random_weights(config: &Config) -> HashMap<String, Tensor> {
+    pub(in crate::model) fn random_weights(config: &Config) -> HashMap<String, Tensor> {
         let (d, wide) = (config.hidden_size, config.intermediate_size);
         let mut state = 1u32;
         let mut weights = HashMap::new();

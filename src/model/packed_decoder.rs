@@ -1,7 +1,8 @@
-use candle_core::{Device, Result, Tensor};
-use candle_nn::{Linear, Module, RmsNorm, VarBuilder, linear_b, linear_no_bias, ops, rms_norm, rotary_emb};
+use candle_core::{Result, Tensor};
+use candle_nn::{Linear, Module, RmsNorm, VarBuilder, linear_b, linear_no_bias, rms_norm};
 
 use super::decoder_config::DecoderConfig;
+use super::kernels::Kernels;
 
 /// Queries of one attention product: for a long text the weights are (heads × this × keys), never keys squared.
 const QUERY_BLOCK: usize = 256;
@@ -19,6 +20,7 @@ pub(super) struct PackedDecoder {
     norm: RmsNorm,
     /// θ⁻²ⁱᐟʷ for i < w/2, w the head width.
     frequencies: Tensor,
+    kernels: Kernels,
 }
 
 /// Texts that begin with the same tokens.
@@ -41,10 +43,12 @@ struct Layer {
     down: Linear,
     heads: usize,
     key_value_heads: usize,
+    kernels: Kernels,
 }
 
 impl PackedDecoder {
-    pub(super) fn load(vb: VarBuilder<'_>, config: &DecoderConfig) -> Result<Self> {
+    /// Of weights that may themselves be computed: with differentiable kernels gradients reach what they came from.
+    pub(super) fn load(vb: VarBuilder<'_>, config: &DecoderConfig, kernels: Kernels) -> Result<Self> {
         let vb = if vb.contains_tensor("model.embed_tokens.weight") { vb.pp("model") } else { vb };
         let d = config.hidden_size;
         let half = config.head_dim / 2;
@@ -53,10 +57,11 @@ impl PackedDecoder {
         Ok(Self {
             words: vb.get((config.vocab_size, d), "embed_tokens.weight")?,
             layers: (0..config.num_hidden_layers)
-                .map(|index| Layer::load(vb.pp("layers").pp(index), config))
+                .map(|index| Layer::load(vb.pp("layers").pp(index), config, kernels))
                 .collect::<Result<_>>()?,
             norm: rms_norm(d, config.rms_norm_eps, vb.pp("norm"))?,
-            frequencies: Tensor::from_vec(frequencies, (1, half), vb.device())?,
+            frequencies: Tensor::from_vec(frequencies, (1, half), vb.device())?.to_dtype(vb.dtype())?,
+            kernels,
         })
     }
 
@@ -67,14 +72,14 @@ impl PackedDecoder {
         for layer in &self.layers {
             rows = layer.forward(&rows, &plan)?;
         }
-        let rows = self.norm.forward(&rows)?;
+        let rows = self.kernels.rms_norm(&self.norm, &rows)?;
         let endings = plan.segments.iter().filter(|segment| segment.is_ending);
         endings.map(|segment| segment.with_prefix(&rows)).collect()
     }
 }
 
 impl Layer {
-    fn load(vb: VarBuilder<'_>, config: &DecoderConfig) -> Result<Self> {
+    fn load(vb: VarBuilder<'_>, config: &DecoderConfig, kernels: Kernels) -> Result<Self> {
         let (d, wide, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
         let (heads, key_value_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let (attention, mlp) = (vb.pp("self_attn"), vb.pp("mlp"));
@@ -100,13 +105,14 @@ impl Layer {
             down: linear_no_bias(wide, d, mlp.pp("down_proj"))?,
             heads,
             key_value_heads,
+            kernels,
         })
     }
 
     fn forward(&self, rows: &Tensor, plan: &Plan) -> Result<Tensor> {
-        let attended = self.attend(&self.input_norm.forward(rows)?, plan)?;
+        let attended = self.attend(&self.kernels.rms_norm(&self.input_norm, rows)?, plan)?;
         let rows = (self.attention_output.forward(&attended)? + rows)?;
-        let normed = self.output_norm.forward(&rows)?;
+        let normed = self.kernels.rms_norm(&self.output_norm, &rows)?;
         let wide = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
         self.down.forward(&wide)? + rows
     }
@@ -118,11 +124,10 @@ impl Layer {
         let qkv = self.qkv.forward(rows)?;
         let (tokens, width) = qkv.dims2()?;
         let width = width / (heads + 2 * kv_heads);
-        let qkv = qkv.reshape((1, tokens, heads + 2 * kv_heads, width))?;
-        let turned = qkv.narrow(2, 0, heads + kv_heads)?.contiguous()?;
-        let turned = rotary_emb::rope_thd(&turned, &plan.cos, &plan.sin)?.squeeze(0)?;
+        let qkv = qkv.reshape((tokens, heads + 2 * kv_heads, width))?;
+        let turned = self.kernels.rope(&qkv.narrow(1, 0, heads + kv_heads)?, &plan.cos, &plan.sin)?;
         let (queries, keys) = (turned.narrow(1, 0, heads)?, turned.narrow(1, heads, kv_heads)?);
-        let values = qkv.squeeze(0)?.narrow(1, heads + kv_heads, kv_heads)?;
+        let values = qkv.narrow(1, heads + kv_heads, kv_heads)?;
 
         let mut attended = Vec::with_capacity(plan.segments.len());
         for segment in &plan.segments {
@@ -139,7 +144,7 @@ impl Layer {
                     .reshape((kv_heads, group * count, width))?;
                 let scores = queries.matmul(&keys.narrow(1, 0, seen)?.transpose(1, 2)?)?;
                 let scores = scores.reshape((kv_heads, group, count, seen))?.broadcast_add(&block.mask)?;
-                let weights = ops::softmax_last_dim(&scores)?.reshape((kv_heads, group * count, seen))?;
+                let weights = self.kernels.softmax(&scores)?.reshape((kv_heads, group * count, seen))?;
                 attended.push(
                     weights
                         .matmul(&values.narrow(1, 0, seen)?)?
@@ -181,7 +186,7 @@ struct Block {
 
 impl Plan {
     fn new(families: &[Family<'_>], frequencies: &Tensor) -> Result<Self> {
-        let device = frequencies.device();
+        let (device, dtype) = (frequencies.device(), frequencies.dtype());
         let (mut ids, mut positions, mut segments) = (Vec::new(), Vec::new(), Vec::new());
         for family in families {
             let (prefix_start, prefix_tokens) = (ids.len(), family.prefix.len());
@@ -189,7 +194,7 @@ impl Plan {
                 let start = ids.len();
                 ids.extend_from_slice(part);
                 positions.extend((prefix_tokens..prefix_tokens + part.len()).map(|position| position as f32));
-                let blocks = blocks(start, part.len(), prefix_tokens, device)?;
+                let blocks = blocks(start, part.len(), prefix_tokens, frequencies)?;
                 segments.push(Segment {
                     start,
                     tokens: part.len(),
@@ -208,7 +213,7 @@ impl Plan {
             }
         }
         let rows = ids.len();
-        let angles = Tensor::from_vec(positions, (rows, 1), device)?.matmul(frequencies)?;
+        let angles = Tensor::from_vec(positions, (rows, 1), device)?.to_dtype(dtype)?.matmul(frequencies)?;
         Ok(Self {
             ids: Tensor::from_vec(ids, rows, device)?,
             cos: angles.cos()?,
@@ -218,7 +223,8 @@ impl Plan {
     }
 }
 
-fn blocks(start: usize, tokens: usize, prefix_tokens: usize, device: &Device) -> Result<Vec<Block>> {
+/// `like` has the device and number type of the masks.
+fn blocks(start: usize, tokens: usize, prefix_tokens: usize, like: &Tensor) -> Result<Vec<Block>> {
     (0..tokens)
         .step_by(QUERY_BLOCK)
         .map(|first| {
@@ -229,7 +235,8 @@ fn blocks(start: usize, tokens: usize, prefix_tokens: usize, device: &Device) ->
                     (0..seen).map(move |key| if key <= before + query { 0.0 } else { f32::NEG_INFINITY })
                 })
                 .collect();
-            Ok(Block { start: start + first, mask: Tensor::from_vec(mask, (count, seen), device)? })
+            let mask = Tensor::from_vec(mask, (count, seen), like.device())?.to_dtype(like.dtype())?;
+            Ok(Block { start: start + first, mask })
         })
         .collect()
 }
@@ -246,15 +253,15 @@ impl Segment {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
 
-    use candle_core::DType;
+    use candle_core::{DType, Device};
     use candle_transformers::models::qwen2;
 
     use super::*;
 
-    fn config() -> DecoderConfig {
+    pub(in crate::model) fn config() -> DecoderConfig {
         DecoderConfig {
             vocab_size: 50,
             hidden_size: 24,
@@ -273,7 +280,7 @@ mod tests {
 
     fn decoder() -> PackedDecoder {
         let weights = VarBuilder::from_tensors(random_weights(&config()), DType::F32, &Device::Cpu);
-        PackedDecoder::load(weights, &config()).unwrap()
+        PackedDecoder::load(weights, &config(), Kernels::Fused).unwrap()
     }
 
     fn text(tokens: usize, salt: usize) -> Vec<u32> {
@@ -349,14 +356,14 @@ mod tests {
             .map(|(name, tensor)| (name.trim_start_matches("model.").to_owned(), tensor))
             .collect();
         let short = VarBuilder::from_tensors(short, DType::F32, &Device::Cpu);
-        let short = PackedDecoder::load(short, &config()).unwrap();
+        let short = PackedDecoder::load(short, &config(), Kernels::Fused).unwrap();
         let ids = text(7, 1);
         let expected = decoder().forward(&[alone(&ids)]).unwrap();
         assert_close(&short.forward(&[alone(&ids)]).unwrap()[0], &expected[0]);
     }
 
     /// Weights of ±½ drawn by a linear congruential generator; names as transformers writes them.
-    fn random_weights(config: &DecoderConfig) -> HashMap<String, Tensor> {
+    pub(in crate::model) fn random_weights(config: &DecoderConfig) -> HashMap<String, Tensor> {
         let (d, wide) = (config.hidden_size, config.intermediate_size);
         let (q, kv) =
             (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);

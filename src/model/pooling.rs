@@ -30,11 +30,11 @@ impl Pooling {
     }
 }
 
-/// Each text's rows pooled, and scaled to length 1 where `normalize` says so.
-pub(super) fn pooled(rows: &[Tensor], pooling: Pooling, normalize: bool) -> Result<Vec<Vec<f32>>> {
+/// Each text's rows pooled, and scaled to length 1 where `normalize` says so; (texts, d).
+pub(super) fn pooled(rows: &[Tensor], pooling: Pooling, normalize: bool) -> Result<Tensor> {
     let pooled: Vec<_> = rows.iter().map(|rows| pooling.pool(rows)).collect::<Result<_>>()?;
     let pooled = Tensor::stack(&pooled, 0)?;
-    if normalize { normalized(&pooled)?.to_vec2() } else { pooled.to_vec2() }
+    if normalize { normalized(&pooled) } else { Ok(pooled) }
 }
 
 /// Rows scaled to length 1; a row of zeros stays.
@@ -52,12 +52,15 @@ mod tests {
     #[test]
     fn pooling_and_scaling() {
         let rows = [Tensor::new(&[[1f32, -4.0], [3.0, -2.0]], &Device::Cpu).unwrap()];
-        let vector = |pooling| pooled(&rows, pooling, false).unwrap().remove(0);
+        let pooled = |rows: &[Tensor], pooling, normalize| -> Vec<Vec<f32>> {
+            super::pooled(rows, pooling, normalize).unwrap().to_vec2().unwrap()
+        };
+        let vector = |pooling| pooled(&rows, pooling, false).remove(0);
         assert_eq!(vector(Pooling::Mean), [2.0, -3.0]);
         assert_eq!(vector(Pooling::Cls), [1.0, -4.0]);
         assert_eq!(vector(Pooling::Max), [3.0, -2.0]);
         assert_eq!(vector(Pooling::Last), [3.0, -2.0]);
         let rows = [[3f32, -4.0], [0.0, 0.0]].map(|row| Tensor::new(&[row], &Device::Cpu).unwrap());
-        assert_eq!(pooled(&rows, Pooling::Mean, true).unwrap(), [[0.6, -0.8], [0.0, 0.0]]);
+        assert_eq!(pooled(&rows, Pooling::Mean, true), [[0.6, -0.8], [0.0, 0.0]]);
     }
 }

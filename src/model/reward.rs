@@ -5,7 +5,7 @@ use nalgebra::DVector;
 
 use super::{
     Artifact, ArtifactLocation, Backbone, BackboneOptions, Embedding, Manifest, ModelError, Text,
-    open_backbone,
+    open_backbone, open_tuned,
 };
 
 /// φ(x, y) = W h(x, y): a backbone with the head that was trained on it, both resident on the device.
@@ -19,12 +19,16 @@ pub struct RewardModel {
 }
 
 impl RewardModel {
-    /// Loads the artifact at `location` and opens the backbone that its manifest names.
+    /// Loads the artifact at `location` and opens the backbone that its manifest names, tuned where the artifact has
+    /// an adapter.
     pub fn open(location: &ArtifactLocation, options: &BackboneOptions) -> Result<Self, ModelError> {
         let artifact = Artifact::load_blocking(location)?;
         let record = &artifact.manifest.backbone;
         let options = BackboneOptions { template: record.template.clone(), ..options.clone() };
-        let backbone = open_backbone(&record.spec, &options)?;
+        let backbone = match &artifact.adapter {
+            Some(adapter) => open_tuned(&record.spec, &options, adapter)?,
+            None => open_backbone(&record.spec, &options)?,
+        };
         Self::new(artifact, backbone, &options.device.open()?)
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::hub::Snapshot;
 use super::layout::{Module, file_error, optional};
-use super::opening::Opening;
+use super::opening::{Opening, Weights};
 use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
 use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
@@ -61,7 +61,7 @@ impl StaticEmbedding {
         let Some(settings) = Settings::read(&snapshot.directory)? else { return Ok(None) };
         let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
         let mut opening = Opening::new(&settings.directory, VERSION, template, &settings.files)?;
-        let (tensors, table_path) = opening.weights(&Device::Cpu)?;
+        let Weights { tensors, path: table_path } = opening.weights(&Device::Cpu)?;
         let mut table = Table::new(&tensors).map_err(|reason| file_error(&table_path, reason))?;
         let (tokenizer_path, tokenizer_json) = (opening.tokenizer_path(), opening.tokenizer_json()?);
         let (plain, unknown) =

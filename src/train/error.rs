@@ -73,6 +73,43 @@ pub enum TrainError {
         /// Distinct pairs.
         pairs: usize,
     },
+    /// A setting out of its range.
+    #[error(transparent)]
+    Setting(Invalid),
+    /// A checkpoint of a training with another configuration, backbone or data.
+    #[error(
+        "{}: this checkpoint is of another training: {field} was {then} and is {now}; allowed: the same command, another \
+         place, or --fresh, which forgets it",
+        path.display()
+    )]
+    ForeignCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        field: String,
+        /// Then.
+        then: String,
+        /// Now.
+        now: String,
+    },
+    /// A checkpoint that cannot be written or read.
+    #[error("checkpoint {}: {reason}", path.display())]
+    Checkpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Tuning left the numbers.
+    #[error(
+        "the loss is not finite at step {step}, learning rate {learning_rate:e}; allowed: a lower learning rate"
+    )]
+    Diverged {
+        /// Steps made before.
+        step: usize,
+        /// That step's rate.
+        learning_rate: f64,
+    },
     /// The observer stopped it.
     #[error("the training was cancelled")]
     Cancelled,
@@ -82,6 +119,12 @@ pub enum TrainError {
     /// The mathematics refused its input.
     #[error(transparent)]
     Math(MathError),
+}
+
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Model(error.into())
+    }
 }
 
 impl From<MathError> for TrainError {

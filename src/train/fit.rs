@@ -2,7 +2,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::split::{folds, split_rows};
 use super::watch::Watch;
-use super::{Dataset, Quadrant, Row, SplitConfig, TrainError};
+use super::{Dataset, Quadrant, Row, Split, SplitConfig, TrainError, ValidationScore};
 use crate::math::factorization::{
     self, Comparisons, Config, Factorization, Hyperparameters, Newcomers, Observation, Trial,
 };
@@ -25,6 +25,10 @@ pub(super) struct Chosen {
     pub(super) ridge: f64,
     /// What was tried.
     pub(super) trials: Vec<Trial>,
+    /// The best trial's fit, without the held-out judgments.
+    pub(super) start: Factorization,
+    /// How it predicts those.
+    pub(super) validation: ValidationScore,
 }
 
 /// The base functions beside one shared reward, fitted on the same rows.
@@ -38,6 +42,11 @@ pub(super) struct Fitted {
     rewards: DVector<f64>,
 }
 
+/// What hyperparameters are chosen on: a fifth of the prompts of `rows`, held out for their own users.
+pub(super) fn validation_split(data: &Dataset, rows: &[usize], seed: u64) -> Split {
+    split_rows(data, rows, &SplitConfig { users: 0.0, seed, ..SplitConfig::default() })
+}
+
 impl Corpus<'_> {
     /// Chooses hyperparameters on a fifth of the prompts of `rows`, held out for their own users.
     pub(super) fn choose(
@@ -46,8 +55,7 @@ impl Corpus<'_> {
         config: &Config,
         watch: &mut Watch<'_>,
     ) -> Result<Chosen, TrainError> {
-        let prompts = SplitConfig { users: 0.0, seed: config.seed, ..SplitConfig::default() };
-        let split = split_rows(self.data, rows, &prompts);
+        let split = validation_split(self.data, rows, config.seed);
         let (train, held_out) = (split.rows(Quadrant::Train), split.rows(Quadrant::Validation));
         if !self.any_decided(train) || !self.any_decided(held_out) {
             return Err(TrainError::TooFew {
@@ -61,7 +69,18 @@ impl Corpus<'_> {
         let tuned = problem.tune(&held_out, config, watch)?;
         let classic = problem.tune_classic(&held_out, watch)?;
         let hyperparameters = self.calibrate(rows, &tuned.factorization.hyperparameters, config, watch)?;
-        Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials })
+        let start = tuned.factorization;
+        let validation = self.score(&start, &held_out);
+        Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials, start, validation })
+    }
+
+    fn score(&self, fitted: &Factorization, held_out: &[Observation]) -> ValidationScore {
+        let features = fitted.features(&self.embeddings);
+        let decided = held_out.iter().filter(|judgment| judgment.preference != 0.5);
+        ValidationScore::new(decided.map(|judgment| {
+            let delta = features.row(judgment.first) - features.row(judgment.second);
+            (fitted.coefficients.row(judgment.user).dot(&delta), judgment.preference)
+        }))
     }
 
     /// The hyperparameters with the prior scaled to what people are like who were not fitted to.

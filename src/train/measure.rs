@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::fit::Fitted;
 use super::split::split_rows;
 use super::{Dataset, Quadrant, SplitConfig, TrainError};
-use crate::math::metrics::{auc, mean_and_standard_error};
+use crate::math::metrics::{auc, mean_and_standard_error, mean_log_likelihood};
 
 /// Answers from which an unseen user's λ is fitted, at most.
 const ANSWERS: usize = 10;
@@ -55,6 +55,31 @@ impl Quadrants {
             ("unseen_users.seen_pairs", self.unseen_users_seen_pairs),
             ("unseen_users.unseen_pairs", self.unseen_users_unseen_pairs),
         ]
+    }
+}
+
+/// How well the judgments are predicted that hyperparameters are chosen on: the same people, other prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ValidationScore {
+    /// Mean log-likelihood of decided judgments, nats.
+    pub log_likelihood: f64,
+    /// AUC over all of them together, each counted in both orders.
+    pub auc: f64,
+    /// How many they are.
+    pub comparisons: usize,
+}
+
+impl ValidationScore {
+    /// Of (logit, outcome) of decided judgments; NaN where there are none.
+    pub(super) fn new(predictions: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let (logits, outcomes): (Vec<f64>, Vec<f64>) = predictions.into_iter().unzip();
+        let margins: Vec<f64> =
+            logits.iter().zip(&outcomes).map(|(z, &a)| if a > 0.5 { *z } else { -z }).collect();
+        Self {
+            log_likelihood: mean_log_likelihood(&logits, &outcomes).unwrap_or(f64::NAN),
+            auc: auc(&margins).unwrap_or(f64::NAN),
+            comparisons: logits.len(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::fit::{Chosen, Corpus, Fitted};
 use super::measure::{HeldOut, Quadrants};
 use super::watch::Watch;
-use super::{Dataset, Observer, Stage, TrainError, embed, labels};
+use super::{Dataset, Observer, Stage, TrainError, TuningReport, ValidationScore, embed, labels};
 use crate::domain::ModelVersion;
 use crate::math::factorization::{Config, Hyperparameters, Start, Trial};
 use crate::math::{SolverReport, Termination};
@@ -68,6 +68,11 @@ pub struct TrainReport {
     pub trials: Vec<TrialReport>,
     /// How the fit of the model that is kept ended.
     pub solver: SolverEnd,
+    /// How the judgments that these were chosen on are predicted.
+    pub validation: ValidationScore,
+    /// How the backbone was tuned; nothing where it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<TuningReport>,
     /// AUC where people or pairs were held out; measured by a model that was fitted without them.
     pub quadrants: Quadrants,
 }
@@ -156,6 +161,7 @@ pub fn train(
         manifest: manifest(data, config, backbone, &fitted, &styles, &report),
         head: fitted.factorization.head.map(|value| value as f32),
         classic_head: Some(fitted.classic.map(|value| value as f32)),
+        adapter: None,
         examples: labels::examples(data, &fitted.features),
     };
     Ok(Trained { artifact, report })
@@ -190,6 +196,8 @@ fn report(
         hyperparameters: (&chosen.hyperparameters).into(),
         solver: fitted.factorization.report.into(),
         trials: chosen.trials.iter().map(TrialReport::from).collect(),
+        validation: chosen.validation,
+        tuning: None,
         quadrants,
     }
 }

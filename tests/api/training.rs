@@ -175,7 +175,7 @@ on_both_stores! {
         let many = TrainRequest { base_functions: Some(65), ..on("tastes") };
         assert_eq!(refused_field(app.train(many).await), (Code::InvalidArgument, "base_functions".to_owned()));
         let lora = TrainRequest { tune: Tune::Lora.into(), ..on("tastes") };
-        assert_eq!(refusal(app.train(lora).await), (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+        assert_eq!(refused_field(app.train(lora).await).1, "tune", "lexical has no weights");
         let unknown = TrainRequest { tune: 9, ..on("tastes") };
         assert_eq!(refused_field(app.train(unknown).await).1, "tune");
         let (nobody, missing) = (request_id(), (Code::NotFound, "TRAINING_JOB_NOT_FOUND".to_owned()));

@@ -5,9 +5,13 @@ mod describe;
 mod evaluate;
 mod refusals;
 mod train;
+mod tune;
 
 #[path = "../support/skip.rs"]
 mod skip;
+
+#[path = "../support/made_decoder.rs"]
+mod made_decoder;
 
 #[path = "../support/shared_model.rs"]
 mod shared_model;

@@ -120,6 +120,7 @@ pub(crate) fn artifact(backbone: &dyn Backbone) -> Artifact {
         },
         head,
         classic_head: Some(classic),
+        adapter: None,
         examples: vec![],
     }
 }

@@ -19,10 +19,10 @@ use rand_chacha::ChaCha8Rng;
 use super::{Answer, Classic, Learned, Model, Pair};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::{Corpus, Projection, decided};
-use crate::evaluate::protocol::normal;
 use crate::evaluate::search::{Tuning, search};
 use crate::math::factorization::Observation;
 use crate::math::logistic::{binary_entropy, sigmoid};
+use crate::math::normal;
 
 /// Training steps: so many passes over the judgments, but no fewer and no more than these.
 const PASSES: usize = 30;

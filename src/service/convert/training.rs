@@ -3,7 +3,7 @@ use super::{Limits, Page, count, timestamp};
 use crate::domain::{Comparison, DatasetId, Invalid, JobId, Judgment, ModelVersion, RequestId, UserId};
 use crate::engine::{
     BaseFunction, EngineError, Example, JobState, MAX_BASE_FUNCTIONS, ModelDescription, ModelState,
-    ModelSummary, PreferencesImported, Train, TrainingJob, UnixMillis,
+    ModelSummary, PreferencesImported, Train, TrainingJob, Tune, UnixMillis,
 };
 use crate::service::proto;
 
@@ -59,13 +59,12 @@ pub(in crate::service) fn preference_row(
 }
 
 pub(in crate::service) fn train(given: proto::TrainRequest) -> Result<Train, EngineError> {
-    match proto::Tune::try_from(given.tune) {
-        Ok(proto::Tune::Unspecified | proto::Tune::Head) => {}
-        Ok(proto::Tune::Lora | proto::Tune::Full) => {
-            return Err(EngineError::Unimplemented("tune LORA and FULL; HEAD trains the head alone"));
-        }
+    let tune = match proto::Tune::try_from(given.tune) {
+        Ok(proto::Tune::Unspecified | proto::Tune::Head) => Tune::Head,
+        Ok(proto::Tune::Lora) => Tune::Lora,
+        Ok(proto::Tune::Full) => Tune::Full,
         Err(_) => return Err(unknown_number("tune", given.tune, "HEAD (1), LORA (2) or FULL (3)")),
-    }
+    };
     let datasets = given.datasets.into_iter().enumerate().map(|(index, name)| {
         DatasetId::parse(name).map_err(|invalid| Invalid { field: format!("datasets[{index}]"), ..invalid })
     });
@@ -93,6 +92,7 @@ pub(in crate::service) fn train(given: proto::TrainRequest) -> Result<Train, Eng
         as_of,
         backbone: if given.backbone.is_empty() { "lexical".to_owned() } else { given.backbone },
         base_functions,
+        tune,
         seed: given.seed,
         request_id: request_id(&given.request_id)?,
     })

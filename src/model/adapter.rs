@@ -114,3 +114,66 @@ impl Adapter {
         Ok(Self { tuning, tensors })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const LORA: Tuning = Tuning::Lora { rank: 1, alpha: 3.0 };
+
+    fn tensor(values: &[f32], shape: (usize, usize)) -> Tensor {
+        Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn adapter() -> Adapter {
+        let factors = [
+            ("layers.0.self_attn.q_proj.lora_A.weight".to_owned(), tensor(&[1.0, 2.0, 3.0], (1, 3))),
+            ("layers.0.self_attn.q_proj.lora_B.weight".to_owned(), tensor(&[10.0, -1.0], (2, 1))),
+        ];
+        Adapter::new(LORA, factors.iter().map(|(name, tensor)| (name, tensor))).unwrap()
+    }
+
+    fn weights(name: &str, shape: (usize, usize)) -> Weights {
+        let weight = Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        Weights { tensors: HashMap::from([(name.to_owned(), weight)]), path: PathBuf::new() }
+    }
+
+    #[test]
+    fn factors_are_added_to_the_weight_that_they_adapt() {
+        let mut weights = weights("layers.0.self_attn.q_proj.weight", (2, 3));
+        adapter().apply(&mut weights, &Device::Cpu).unwrap();
+        let merged = weights.tensors["layers.0.self_attn.q_proj.weight"].to_vec2::<f32>().unwrap();
+        assert_eq!(merged, [[31.0, 61.0, 91.0], [-2.0, -5.0, -8.0]], "1 + 3 B A");
+    }
+
+    #[test]
+    fn a_backbone_of_other_weights_is_refused() {
+        let refused = |name, shape| {
+            let mut weights = weights(name, shape);
+            adapter().apply(&mut weights, &Device::Cpu).unwrap_err().to_string()
+        };
+        let error = refused("layers.0.self_attn.q_proj.weight", (3, 3));
+        assert!(error.contains("q_proj.weight is [2, 3], the backbone's is [3, 3]"), "{error}");
+        let error = refused("layers.1.self_attn.q_proj.weight", (2, 3));
+        assert!(error.contains("the backbone has no layers.0.self_attn.q_proj.weight"), "{error}");
+    }
+
+    #[test]
+    fn files_are_read_as_they_were_written_and_others_refused() {
+        let (written, bytes) = (adapter(), adapter().encode());
+        assert_eq!(bytes, written.encode());
+        assert_eq!(Adapter::decode(&bytes).as_ref(), Ok(&written));
+        assert_eq!((written.tuning(), written.parameters(), written.not_finite()), (LORA, 5, None));
+        assert_ne!(written.hash_on("a"), written.hash_on("b"));
+
+        assert!(Adapter::decode(&bytes[..bytes.len() - 1]).is_err());
+        let plain = safetensors::serialize(Vec::<(String, TensorView<'_>)>::new(), None).unwrap();
+        assert!(Adapter::decode(&plain).unwrap_err().contains("got no \"tuning\""));
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(text.contains(r#"{\"kind\":\"lora\",\"rank\":1,\"alpha\":3.0}"#), "{text}");
+        let rank_0 = Adapter { tuning: Tuning::Lora { rank: 0, alpha: 1.0 }, ..written };
+        assert!(Adapter::decode(&rank_0.encode()).unwrap_err().contains("rank: got 0"));
+    }
+}

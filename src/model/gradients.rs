@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use super::Tuning;
+use super::decoder_config::DecoderConfig;
 use super::kernels::Kernels;
 use super::packed_bert::{self, PackedBert};
 use super::packed_decoder::{self, Family, PackedDecoder};
@@ -132,4 +133,23 @@ fn a_tuning_begins_at_the_network_as_it_was() {
     };
     let difference = (rows(Kernels::Fused) - rows(Kernels::Differentiable)).unwrap().abs().unwrap();
     assert!(difference.max_all().unwrap().to_scalar::<f32>().unwrap() <= 1e-5);
+}
+
+/// candle goes through a network recursively, layer upon layer: 40 of them are more than models of 7 billion weights have.
+#[test]
+fn a_deep_network_has_room_on_a_thread() {
+    let config = packed_decoder::tests::config();
+    let config = DecoderConfig { num_hidden_layers: 40, ..config };
+    let deep = std::thread::spawn(move || {
+        let weights = packed_decoder::tests::random_weights(&config);
+        let variable = Var::from_tensor(&weights["model.embed_tokens.weight"]).unwrap();
+        let tuned = BTreeMap::from([("model.embed_tokens.weight".to_owned(), variable.as_tensor().clone())]);
+        let weights = Tuning::Full.applied(&weights, &tuned).unwrap();
+        let weights = VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu);
+        let decoder = PackedDecoder::load(weights, &config, Kernels::Differentiable).unwrap();
+        let rows = decoder.forward(&[Family { prefix: &[], endings: vec![&[1, 2, 3]] }]).unwrap();
+        let gradients = rows[0].sum_all().unwrap().backward().unwrap();
+        gradients.get(&variable).is_some()
+    });
+    assert!(deep.join().unwrap());
 }

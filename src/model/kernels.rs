@@ -1,4 +1,4 @@
-use candle_core::{D, Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
 use candle_nn::{LayerNorm, Module, RmsNorm, ops, rotary_emb};
 
 /// How the parts of a network are computed that candle has in one piece.
@@ -38,8 +38,13 @@ impl Kernels {
     /// softmax over the last dimension. The largest score, which is taken off so that no exponential overflows, is a
     /// constant to the gradient: any constant gives the same weights.
     pub(super) fn softmax(self, scores: &Tensor) -> Result<Tensor> {
-        if self == Self::Fused {
-            return ops::softmax_last_dim(scores);
+        match self {
+            Self::Fused => return ops::softmax_last_dim(scores),
+            // Of all that is written out this would take most of the time.
+            Self::Differentiable if scores.device().is_cpu() => {
+                return scores.contiguous()?.apply_op1(Softmax);
+            }
+            Self::Differentiable => {}
         }
         let largest = scores.max_keepdim(D::Minus1)?.detach();
         let exponentials = scores.broadcast_sub(&largest)?.exp()?;
@@ -58,5 +63,43 @@ impl Kernels {
         let left = (u.broadcast_mul(&cos)? - v.broadcast_mul(&sin)?)?;
         let right = (v.broadcast_mul(&cos)? + u.broadcast_mul(&sin)?)?;
         Tensor::cat(&[left, right], D::Minus1)
+    }
+}
+
+/// softmax over the last dimension on a CPU, with its gradient: p ∘ (g − pᵀg), row by row.
+struct Softmax;
+
+impl CustomOp1 for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax-with-gradient"
+    }
+
+    fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (Some((from, to)), Some(&width)) = (layout.contiguous_offsets(), layout.dims().last()) else {
+            candle_core::bail!("softmax takes contiguous rows")
+        };
+        macro_rules! rows {
+            ($scores:expr, $float:ty) => {{
+                let mut weights = $scores[from..to].to_vec();
+                for row in weights.chunks_exact_mut(width.max(1)) {
+                    let largest = row.iter().copied().fold(<$float>::NEG_INFINITY, <$float>::max);
+                    row.iter_mut().for_each(|score| *score = (*score - largest).exp());
+                    let sum: $float = row.iter().sum();
+                    row.iter_mut().for_each(|weight| *weight /= sum);
+                }
+                weights
+            }};
+        }
+        let weights = match scores {
+            CpuStorage::F32(scores) => CpuStorage::F32(rows!(scores, f32)),
+            CpuStorage::F64(scores) => CpuStorage::F64(rows!(scores, f64)),
+            _ => candle_core::bail!("softmax takes f32 or f64"),
+        };
+        Ok((weights, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, weights: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let along = (weights * gradient)?.sum_keepdim(D::Minus1)?;
+        (weights * gradient.broadcast_sub(&along)?).map(Some)
     }
 }

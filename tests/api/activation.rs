@@ -17,7 +17,7 @@ impl TestApp {
         Ok(self.training().get_model(request).await?.into_inner().model.expect("a reply has a model"))
     }
 
-    async fn activate(&self, version: &str) -> Result<Model, Status> {
+    pub(crate) async fn activate(&self, version: &str) -> Result<Model, Status> {
         let request = ActivateModelRequest { version: version.to_owned(), request_id: String::new() };
         Ok(self.training().activate_model(request).await?.into_inner().model.expect("a reply has a model"))
     }

@@ -1,5 +1,7 @@
 //! The real server on a port of its own, with a database of its own, through its API; every test on both stores.
 
+#[path = "../support/made_decoder.rs"]
+mod made_decoder;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/skip.rs"]

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use tonic::{Code, Status};
 
 use crate::app::{TestApp, judge, refusal, refused_field, request_id};
+use crate::made_decoder::made_decoder;
 use crate::on_both_stores;
 use crate::postgres::TestDatabase;
 use crate::process::Server;
@@ -183,6 +184,34 @@ on_both_stores! {
         assert_eq!(refusal(app.cancel(&nobody).await), missing);
         assert_eq!(refusal(app.watch(&nobody).await), missing);
         assert_eq!(refused_field(app.job("no uuid").await), (Code::InvalidArgument, "job_id".to_owned()));
+    }
+}
+
+on_both_stores! {
+    async fn a_backbone_is_tuned_and_the_model_serves(app) {
+        let folder = tempfile::tempdir().unwrap();
+        made_decoder(folder.path());
+        app.import_preferences("tastes", &tastes(6, 6)).await.unwrap();
+        let backbone = folder.path().to_string_lossy().into_owned();
+        let head = TrainRequest { backbone, ..on("tastes") };
+        let lora = TrainRequest { tune: Tune::Lora.into(), ..head.clone() };
+        let job = app.train(lora).await.unwrap();
+        let states = app.until_ended(&job.job_id).await;
+        let progress: Vec<_> = states.iter().map(|job| job.progress).collect();
+        assert!(progress.is_sorted() && progress.last() == Some(&1.0), "{progress:?}");
+        let tuned = &states.last().unwrap().model_version;
+        let (prompt, long, short, _) = texts(0);
+        let score = ScoreRequest {
+            user_id: "ann".to_owned(),
+            prompt,
+            responses: vec![long, short],
+            ..Default::default()
+        };
+        app.activate(tuned).await.unwrap();
+        let scored = app.score(score.clone()).await.unwrap();
+        assert_eq!(&scored.model_version, tuned);
+        app.activate(&app.trained(head).await).await.unwrap();
+        assert_ne!(app.score(score).await.unwrap().responses, scored.responses, "of another backbone");
     }
 }
 

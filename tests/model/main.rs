@@ -4,6 +4,9 @@
 #[path = "../support/skip.rs"]
 mod skip;
 
+#[path = "../support/made_decoder.rs"]
+mod made_decoder;
+
 #[path = "../support/shared_model.rs"]
 mod shared_model;
 
@@ -14,5 +17,6 @@ mod hub;
 mod made;
 mod resident;
 mod static_embedding;
+mod tuned;
 
 use shared_model::shared_model;

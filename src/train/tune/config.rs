@@ -24,7 +24,8 @@ pub struct TuneConfig {
     pub clip: f64,
     /// Steps between two looks at held-out judgments, after each of which the state is kept; one more ends each epoch.
     pub every: usize,
-    /// Tokens of one forward and backward pass, about; a batch with more goes in several whose gradients add up.
+    /// Tokens of one forward and backward pass, about; a batch with more goes in several whose gradients add up, on a
+    /// CPU as many at a time as there are cores.
     pub tokens: usize,
     /// Where the state is kept, so that the same training begun again goes on; nothing keeps none.
     pub checkpoint: Option<PathBuf>,
@@ -47,7 +48,7 @@ impl TuneConfig {
             weight_decay: 0.01,
             clip: 1.0,
             every: 50,
-            tokens: 4096,
+            tokens: 2048,
             checkpoint: None,
             fresh: false,
         }

@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candle_core::Tensor;
 use nalgebra::DVector;
+use rayon::prelude::*;
 
 use super::adamw::{AdamW, Parameter, clip, global_norm};
-use super::batches::{self, Judged};
+use super::batches::{self, Judged, Pass};
 use super::checkpoint::{Checkpoint, State};
 use super::objective::{Objective, root_mean_square};
 use super::schedule::Schedule;
@@ -197,14 +198,22 @@ impl<'a> Descent<'a> {
                 _ => parameter.variable.zeros_like()?,
             });
         }
-        for pass in batches::passes(pairs, self.config.tokens, |text| self.ids[text].len()) {
+        let passes = batches::passes(pairs, self.config.tokens, |text| self.ids[text].len());
+        let of_pass = |pass: &Pass<'_>| -> Result<_, TrainError> {
             let embeddings = self.embed(&network, &pass.texts)?;
-            let (value, slope) = self.objective.likelihood(&pass, &embeddings, share)?;
-            loss += value;
-            let of_pass = slope.backward()?;
-            for (sum, parameter) in gradients.iter_mut().zip(&self.parameters) {
-                if let Some(gradient) = of_pass.get(&parameter.variable) {
-                    *sum = (&*sum + gradient.detach())?;
+            let (value, slope) = self.objective.likelihood(pass, &embeddings, share)?;
+            Ok((value, slope.backward()?))
+        };
+        // On a CPU as many side by side as there are cores; their sum goes in order.
+        let width = if self.backbone.device().is_cpu() { rayon::current_num_threads() } else { 1 };
+        for side_by_side in passes.chunks(width) {
+            let of_passes = side_by_side.par_iter().map(of_pass).collect::<Result<Vec<_>, _>>()?;
+            for (value, of_pass) in of_passes {
+                loss += value;
+                for (sum, parameter) in gradients.iter_mut().zip(&self.parameters) {
+                    if let Some(gradient) = of_pass.get(&parameter.variable) {
+                        *sum = (&*sum + gradient.detach())?;
+                    }
                 }
             }
         }

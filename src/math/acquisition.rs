@@ -8,10 +8,11 @@ use super::logistic::{binary_entropy, entropy_of_logit, sigmoid, sigmoid_derivat
 /// is a function of these two alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Acquisition {
-    /// Mutual information between the answer and λ, h(E p) − E h(p) with z ~ N(λ̂ᵀδ, δᵀH⁻¹δ), in bits; at most 1.
+    /// Mutual information between the answer and λ, h(E p) − E h(p) with z ~ N(λ̂ᵀδ, δᵀH⁻¹δ), in bits; at most 1 (Lindley
+    /// 1956; for preferences, Houlsby et al. 2011).
     #[default]
     InformationGain,
-    /// ½ log₂(1 + σ′(λ̂ᵀδ) δᵀH⁻¹δ): bits by which the posterior's volume shrinks.
+    /// ½ log₂(1 + σ′(λ̂ᵀδ) δᵀH⁻¹δ): bits by which the posterior's volume is expected to shrink (D-optimal design).
     DOptimal,
     /// δᵀH⁻¹δ (Eq. 9): the least certain reward difference, whether or not its answer is.
     Uncertainty,

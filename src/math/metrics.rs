@@ -64,14 +64,6 @@ pub fn mean_and_standard_error(values: &[f64]) -> Option<Estimate> {
     Some(Estimate { mean, standard_error, count: values.len() })
 }
 
-/// Mean and standard error of `ours` − `theirs`, paired by position: what a claim that one method is better rests on.
-///
-/// `None` without pairs. The slices are of one length; a longer one's rest is ignored.
-pub fn paired_difference(ours: &[f64], theirs: &[f64]) -> Option<Estimate> {
-    let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
-    mean_and_standard_error(&differences)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -120,7 +112,6 @@ mod tests {
         assert_eq!(estimate.mean, 2.5);
         assert!((estimate.standard_error.expect("four values") - (5.0_f64 / 12.0).sqrt()).abs() < 1e-15);
         assert_eq!(mean_and_standard_error(&[7.0]).and_then(|e| e.standard_error), None);
-        assert_eq!(paired_difference(&[3.0, 5.0], &[1.0, 2.0]).map(|e| e.mean), Some(2.5));
         assert_eq!(mean_log_likelihood(&[0.0, 0.0], &[1.0, 0.25]), Some(-std::f64::consts::LN_2));
     }
 }

@@ -59,6 +59,10 @@ pub enum Termination {
     NotRun,
 }
 
+/// Nothing was solved.
+const NOT_RUN: SolverReport =
+    SolverReport { termination: Termination::NotRun, iterations: 0, gradient_norm: 0.0, objective: 0.0 };
+
 impl Posterior {
     /// λ̂ and H from all of a user's answers (§4.2, Eq. 6 and 8).
     ///
@@ -94,15 +98,14 @@ impl Posterior {
 
     /// The posterior of a user without answers: λ̂ = μ, H = P.
     pub fn of_prior(prior: &Prior) -> Self {
-        let report = SolverReport {
-            termination: Termination::NotRun,
-            iterations: 0,
-            gradient_norm: 0.0,
-            objective: 0.0,
-        };
         let factor =
             cholesky::of(prior.precision()).expect("the inverse of a positive definite matrix is one too");
-        Self { coefficients: prior.mean().clone(), hessian: prior.precision().clone(), factor, report }
+        Self {
+            coefficients: prior.mean().clone(),
+            hessian: prior.precision().clone(),
+            factor,
+            report: NOT_RUN,
+        }
     }
 
     /// A posterior that was kept, from its λ̂ (J) and H (J × J).
@@ -122,13 +125,7 @@ impl Posterior {
             finite(value, || format!("coefficient[{j}]"))?;
         }
         let factor = cholesky::of(&hessian).ok_or(MathError::NotPositiveDefinite { what: "the Hessian" })?;
-        let report = SolverReport {
-            termination: Termination::NotRun,
-            iterations: 0,
-            gradient_norm: 0.0,
-            objective: 0.0,
-        };
-        Ok(Self { coefficients, hessian, factor, report })
+        Ok(Self { coefficients, hessian, factor, report: NOT_RUN })
     }
 
     /// λ̂ (J)
@@ -201,6 +198,39 @@ struct Objective<'a> {
     lapse: f64,
 }
 
+/// Answers checked: δ (J numbers each) as rows of a flat matrix, and outcomes as (a, w).
+pub(super) fn rows(evidence: &[Evidence], n: usize) -> Result<(Vec<f64>, Vec<(f64, f64)>), MathError> {
+    let mut deltas = Vec::with_capacity(evidence.len() * n);
+    let mut outcomes = Vec::with_capacity(evidence.len());
+    for (s, Evidence { delta, preference, weight }) in evidence.iter().enumerate() {
+        if delta.len() != n {
+            return Err(MathError::Dimension {
+                what: format!("delta of answer {s}"),
+                expected: n,
+                given: delta.len(),
+            });
+        }
+        for (k, &value) in delta.iter().enumerate() {
+            finite(value, || format!("delta[{k}] of answer {s}"))?;
+            if value.abs() > MAX_DELTA {
+                let what = format!("delta[{k}] of answer {s}");
+                return Err(MathError::OutOfRange { what, value, allowed: "±1e60" });
+            }
+        }
+        if !(0.0..=1.0).contains(preference) {
+            let what = format!("the preference of answer {s}");
+            return Err(MathError::OutOfRange { what, value: *preference, allowed: "[0, 1]" });
+        }
+        if !(0.0..f64::INFINITY).contains(weight) {
+            let what = format!("the weight of answer {s}");
+            return Err(MathError::OutOfRange { what, value: *weight, allowed: "[0, ∞)" });
+        }
+        deltas.extend_from_slice(delta.as_slice());
+        outcomes.push((*preference, *weight));
+    }
+    Ok((deltas, outcomes))
+}
+
 impl<'a> Objective<'a> {
     fn new(evidence: &[Evidence], prior: &'a Prior, lapse: f64) -> Result<Self, MathError> {
         let n = prior.dimension();
@@ -211,34 +241,7 @@ impl<'a> Objective<'a> {
                 allowed: "[0, 1)",
             });
         }
-        let mut deltas = Vec::with_capacity(evidence.len() * n);
-        let mut outcomes = Vec::with_capacity(evidence.len());
-        for (s, Evidence { delta, preference, weight }) in evidence.iter().enumerate() {
-            if delta.len() != n {
-                return Err(MathError::Dimension {
-                    what: format!("delta of answer {s}"),
-                    expected: n,
-                    given: delta.len(),
-                });
-            }
-            for (k, &value) in delta.iter().enumerate() {
-                finite(value, || format!("delta[{k}] of answer {s}"))?;
-                if value.abs() > MAX_DELTA {
-                    let what = format!("delta[{k}] of answer {s}");
-                    return Err(MathError::OutOfRange { what, value, allowed: "±1e60" });
-                }
-            }
-            if !(0.0..=1.0).contains(preference) {
-                let what = format!("the preference of answer {s}");
-                return Err(MathError::OutOfRange { what, value: *preference, allowed: "[0, 1]" });
-            }
-            if !(0.0..f64::INFINITY).contains(weight) {
-                let what = format!("the weight of answer {s}");
-                return Err(MathError::OutOfRange { what, value: *weight, allowed: "[0, ∞)" });
-            }
-            deltas.extend_from_slice(delta.as_slice());
-            outcomes.push((*preference, *weight));
-        }
+        let (deltas, outcomes) = rows(evidence, n)?;
         Ok(Self { prior, deltas: deltas.into(), outcomes: outcomes.into(), lapse })
     }
 

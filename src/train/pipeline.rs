@@ -84,7 +84,7 @@ pub struct ChosenReport {
     pub base_functions: usize,
     /// γ, on the spread of logits.
     pub gamma: f64,
-    /// α, on ‖W‖²_F.
+    /// α, on the head's weights.
     pub alpha: f64,
     /// κ, how strongly what people share is penalised beside what they differ on.
     pub kappa: f64,

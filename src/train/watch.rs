@@ -40,10 +40,8 @@ impl factorization::Observer for Watch<'_> {
     /// A factorization's own stages one after the other; most of the time goes into the last two.
     fn progress(&mut self, progress: factorization::Progress) {
         let (from, to) = match progress.stage {
-            factorization::Stage::Prepare => (0.0, 0.1),
-            factorization::Stage::Classic => (0.1, 0.2),
-            factorization::Stage::Start => (0.2, 0.3),
-            factorization::Stage::Tune | factorization::Stage::Fit => (0.3, 1.0),
+            factorization::Stage::Classic => (0.0, 0.2),
+            factorization::Stage::Tune | factorization::Stage::Fit => (0.2, 1.0),
         };
         let done = progress.step as f64 / progress.of.max(1) as f64;
         self.share = self.share.max((from + (to - from) * done).min(1.0));

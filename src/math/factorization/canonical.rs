@@ -2,6 +2,7 @@
 
 use nalgebra::{DMatrix, SymmetricEigen};
 
+use crate::math::cholesky::symmetrize;
 use crate::math::{MathError, Prior};
 
 /// A change of basis of the base reward functions: φ ← Rφ, and λ ← R⁻ᵀλ so that λᵀφ stays.
@@ -36,7 +37,7 @@ impl Canonical {
             eigenvectors[(c, kept[r])] * eigenvalues[kept[r]].sqrt()
         });
         let mut spread = &color * covariance * color.transpose();
-        crate::math::cholesky::symmetrize(&mut spread);
+        symmetrize(&mut spread);
         let SymmetricEigen { eigenvalues: d, eigenvectors: q } = spread.symmetric_eigen();
         let mut order: Vec<usize> = (0..d.len()).collect();
         order.sort_by(|&a, &b| d[b].total_cmp(&d[a]));

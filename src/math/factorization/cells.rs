@@ -133,6 +133,45 @@ impl Cells {
     }
 }
 
+/// Cells in the order of their pairs.
+#[derive(Debug)]
+pub(super) struct ByPair {
+    /// (cell, user), sorted by pair.
+    entries: Vec<(usize, usize)>,
+    starts: Vec<usize>,
+}
+
+impl ByPair {
+    /// From outcomes sorted by user.
+    pub(super) fn new(outcomes: &[Outcome], user_starts: &[usize], pairs: usize) -> Self {
+        let mut starts = vec![0; pairs + 1];
+        outcomes.iter().for_each(|o| starts[o.pair + 1] += 1);
+        for p in 0..pairs {
+            starts[p + 1] += starts[p];
+        }
+        let mut next = starts.clone();
+        let mut entries = vec![(0, 0); outcomes.len()];
+        for user in 0..user_starts.len() - 1 {
+            for cell in user_starts[user]..user_starts[user + 1] {
+                let at = &mut next[outcomes[cell].pair];
+                entries[*at] = (cell, user);
+                *at += 1;
+            }
+        }
+        Self { entries, starts }
+    }
+
+    /// Number of pairs.
+    pub(super) fn pairs(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// (cell, user) of every judgment of a pair.
+    pub(super) fn of(&self, pair: usize) -> &[(usize, usize)] {
+        &self.entries[self.starts[pair]..self.starts[pair + 1]]
+    }
+}
+
 impl Comparisons<'_> {
     pub(super) fn check(&self) -> Result<(), MathError> {
         let texts = self.embeddings.nrows();

@@ -17,15 +17,15 @@ pub struct Config {
 pub struct Hyperparameters {
     /// J
     pub base_functions: usize,
-    /// γ > 0: strength of the penalty on the spread of logits, (γ/2) tr(W S Wᵀ).
+    /// γ > 0: strength of the penalty on the spread of logits, (γ/2) tr(M W S Wᵀ).
     pub gamma: f64,
-    /// α > 0: strength of the ridge on the head, (α/2)‖W‖²_F.
+    /// α > 0: strength of the ridge on the head, (α/2) tr(M W D² Wᵀ).
     pub alpha: f64,
     /// κ > 0: how strongly what users share, Wᵀμ, is penalised beside what they differ on.
     pub kappa: f64,
     /// Soft-impute threshold as a share of the largest singular value, in \[0, 1).
     pub threshold: f64,
-    /// Weight of a tie, in [0, 1]; observations are given with their own weight and ties multiplied by this.
+    /// Weight of a tie, in \[0, 1\]; observations are given with their own weight and ties multiplied by this.
     pub tie_weight: f64,
     /// b > 0: the prior's mean is b times that of the training users, as [`calibrate`](super::calibrate) finds it.
     pub mean_scale: f64,

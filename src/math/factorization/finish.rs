@@ -9,6 +9,7 @@ use super::start::Started;
 use super::{Factorization, Hyperparameters, Problem};
 use crate::math::{MathError, Prior, SolverReport};
 
+/// The spread of two more people, the same in every direction: what few users leave uncertain is not taken for certain.
 const EM: EmOptions = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
 
 impl Problem {

@@ -4,7 +4,7 @@ use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use super::basis::Basis;
-use super::cells::Outcome;
+use super::cells::{ByPair, Outcome};
 use crate::math::cholesky;
 use crate::math::logistic::{binary_cross_entropy, sigmoid, sigmoid_derivative};
 use crate::math::{SolverReport, Termination};
@@ -31,40 +31,6 @@ pub(super) struct HeadProblem<'a> {
     pub(super) moment: DMatrix<f64>,
     /// diag R (r)
     pub(super) ridge: DVector<f64>,
-}
-
-/// Cells in the order of their pairs.
-#[derive(Debug)]
-pub(super) struct ByPair {
-    /// (cell, user), sorted by pair.
-    entries: Vec<(usize, usize)>,
-    starts: Vec<usize>,
-}
-
-impl ByPair {
-    /// From outcomes sorted by user.
-    pub(super) fn new(outcomes: &[Outcome], user_starts: &[usize], pairs: usize) -> Self {
-        let mut starts = vec![0; pairs + 1];
-        outcomes.iter().for_each(|o| starts[o.pair + 1] += 1);
-        for p in 0..pairs {
-            starts[p + 1] += starts[p];
-        }
-        let mut next = starts.clone();
-        let mut entries = vec![(0, 0); outcomes.len()];
-        for user in 0..user_starts.len() - 1 {
-            for cell in user_starts[user]..user_starts[user + 1] {
-                let at = &mut next[outcomes[cell].pair];
-                entries[*at] = (cell, user);
-                *at += 1;
-            }
-        }
-        Self { entries, starts }
-    }
-
-    /// (cell, user) of every judgment of a pair.
-    pub(super) fn of(&self, pair: usize) -> &[(usize, usize)] {
-        &self.entries[self.starts[pair]..self.starts[pair + 1]]
-    }
 }
 
 /// Pairs per parallel piece.
@@ -193,8 +159,8 @@ impl HeadProblem<'_> {
         self.gather(&pieces.concat(), n) + self.penalty_gradient(direction)
     }
 
-    /// −H⁻¹∇F by conjugate gradients, to a residual that shrinks with the gradient (Eisenstat–Walker), preconditioned by
-    /// Ā ⊗ P diag(s) + M ⊗ R with Ā the mean of the A_p: exact if curvature and differences were independent.
+    /// −H⁻¹∇F by conjugate gradients, to a residual of a hundredth of ∇F (an inexact Newton step; Dembo, Eisenstat and
+    /// Steihaug 1982), preconditioned by Σ_p A_p ⊗ diag(s) + M ⊗ R: exact if curvature and differences were independent.
     fn newton_step(&self, gradient: &DMatrix<f64>, curvature: &[f64]) -> DMatrix<f64> {
         let preconditioner = Preconditioner::new(self, curvature, gradient.nrows());
         let mut x = DMatrix::zeros(gradient.nrows(), gradient.ncols());

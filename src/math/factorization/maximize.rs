@@ -3,8 +3,8 @@
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
-use super::cells::Outcome;
-use super::head::{ByPair, HeadProblem, penalty, scale_columns};
+use super::cells::{ByPair, Outcome};
+use super::head::{HeadProblem, penalty, scale_columns};
 use super::observer::{Observer, Progress, Stage};
 use super::population::{Rows, fit_all, update};
 use super::{Basis, Hyperparameters, LEAST_GAIN, ROUNDS};

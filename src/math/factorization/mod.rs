@@ -17,8 +17,9 @@
 //! Eq. 5 is a likelihood of Λ and W with an L2 on λ alone, which has no minimum: λ → cλ, W → W/c keeps the likelihood
 //! and shrinks the penalty. Here λ_i ~ N(μ, I), the penalties
 //! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = Σ + κμμᵀ, S the second moment of h₁ − h₂ and D² ∝ √diag S are
-//! on the second moment of users' logits and weights (what they share κ times as much), and λ is integrated out by Laplace's approximation rather than
-//! maximised: with few judgments a user, a point estimate of λ takes noise for taste, and W would follow it.
+//! on the second moment of users' logits and weights (what they share κ times as much). λ is integrated out by Laplace's
+//! approximation rather than maximised: with few judgments a user, a point estimate of λ takes noise for taste, and W
+//! would follow it.
 
 mod basis;
 mod calibrate;
@@ -40,8 +41,7 @@ mod tune;
 use nalgebra::{DMatrix, DVector};
 
 use basis::Basis;
-use cells::Cells;
-use head::ByPair;
+use cells::{ByPair, Cells};
 use maximize::Likelihood;
 use start::Started;
 
@@ -231,18 +231,6 @@ impl Factorization {
     /// φ = W h of texts given by their embeddings (texts × d): texts × J.
     pub fn features(&self, embeddings: &DMatrix<f64>) -> DMatrix<f64> {
         embeddings * self.head.transpose()
-    }
-
-    /// Mean log-likelihood in nats of decided judgments of training users, over embeddings (texts × d).
-    pub fn log_likelihood(&self, embeddings: &DMatrix<f64>, observations: &[Observation]) -> Option<f64> {
-        let features = self.features(embeddings);
-        let (mut logits, mut outcomes) = (Vec::new(), Vec::new());
-        for o in observations.iter().filter(|o| o.preference != 0.5 && o.user < self.coefficients.nrows()) {
-            let delta = features.row(o.first) - features.row(o.second);
-            logits.push(self.coefficients.row(o.user).dot(&delta));
-            outcomes.push(o.preference);
-        }
-        super::metrics::mean_log_likelihood(&logits, &outcomes)
     }
 }
 

@@ -25,12 +25,8 @@ pub struct Progress {
 /// The stages in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Second moments and whitening of the embeddings.
-    Prepare,
     /// One shared reward.
     Classic,
-    /// Soft-impute or user gradients.
-    Start,
     /// Trials on the validation split.
     Tune,
     /// The regularised maximum likelihood.

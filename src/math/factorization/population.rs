@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
-use crate::math::{Evidence, MathError, Posterior, Prior};
+use crate::math::{Evidence, MathError, Posterior, Prior, posterior};
 
 /// One user's comparisons, δ as rows of a flat matrix, outcomes as (a, w).
 #[derive(Debug, Clone, Default)]
@@ -37,17 +37,11 @@ pub fn empirical_bayes(
     options: &EmOptions,
 ) -> Result<Prior, MathError> {
     let start = Prior::isotropic(dimension, 1.0)?;
-    let mut users = Vec::with_capacity(evidence.len());
-    for answers in evidence {
-        // Checks what it is given.
-        Posterior::fit(answers, &start)?;
-        let mut rows = Rows::default();
-        for answer in answers {
-            rows.deltas.extend_from_slice(answer.delta.as_slice());
-            rows.outcomes.push((answer.preference, answer.weight));
-        }
-        users.push(rows);
-    }
+    let rows = |answers: &Vec<Evidence>| {
+        let (deltas, outcomes) = posterior::rows(answers, dimension)?;
+        Ok(Rows { deltas, outcomes })
+    };
+    let users = evidence.iter().map(rows).collect::<Result<Vec<_>, MathError>>()?;
     Ok(expectation_maximization(&users, start, options)?.0)
 }
 

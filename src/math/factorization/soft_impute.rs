@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::cells::Outcome;
+use super::cells::{ByPair, Outcome};
 
 /// A ≈ U diag(d) Vᵀ with orthonormal U (users × J) and V (pairs × J).
 #[derive(Debug, Clone)]
@@ -37,23 +37,19 @@ const PIECE: usize = 64;
 
 impl Sparse {
     /// The entries 2a − 1 ∈ \[−1, 1\] of outcomes sorted by user. No row or column mean is removed.
-    pub(super) fn of_outcomes(outcomes: &[Outcome], user_starts: &[usize], pairs: usize) -> Self {
+    pub(super) fn of_outcomes(outcomes: &[Outcome], user_starts: &[usize], by_pair: &ByPair) -> Self {
         let entry = |o: &Outcome| 2.0 * o.preference - 1.0;
         let by_row = Lines {
             starts: user_starts.to_vec(),
             entries: outcomes.iter().map(|o| (o.pair as u32, entry(o))).collect(),
         };
-        let mut starts = vec![0; pairs + 1];
-        outcomes.iter().for_each(|o| starts[o.pair + 1] += 1);
-        (0..pairs).for_each(|p| starts[p + 1] += starts[p]);
-        let (mut next, mut entries) = (starts.clone(), vec![(0, 0.0); outcomes.len()]);
-        for (user, range) in user_starts.windows(2).enumerate() {
-            for o in &outcomes[range[0]..range[1]] {
-                entries[next[o.pair]] = (user as u32, entry(o));
-                next[o.pair] += 1;
-            }
+        let mut by_column = Lines { starts: vec![0], entries: Vec::with_capacity(outcomes.len()) };
+        for pair in 0..by_pair.pairs() {
+            let raters = by_pair.of(pair).iter().map(|&(cell, user)| (user as u32, entry(&outcomes[cell])));
+            by_column.entries.extend(raters);
+            by_column.starts.push(by_column.entries.len());
         }
-        Self { by_row, by_column: Lines { starts, entries } }
+        Self { by_row, by_column }
     }
 }
 
@@ -93,7 +89,7 @@ pub(super) fn soft_impute(x: &Sparse, rank: usize, threshold: f64, rounds: usize
     let (rows, columns) = (&x.by_row, &x.by_column);
     let rank = rank.min(rows.len()).min(columns.len()).max(1);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // Bᵀ and Aᵀ are kept with a row a component: V is pairs (J × pairs) here.
+    // U and V are kept transposed, a component a row: J × users and J × pairs.
     let mut v = orthonormal(&DMatrix::from_fn(rank, columns.len(), |_, _| rng.random::<f64>() - 0.5));
     // A few steps on P_Ω(X) alone give τ and the first subspace.
     let mut largest = 0.0;
@@ -176,7 +172,8 @@ mod tests {
             });
         }
         (0..rows).for_each(|row| row_starts[row + 1] += row_starts[row]);
-        let sparse = Sparse::of_outcomes(&outcomes, &row_starts, columns);
+        let by_pair = ByPair::new(&outcomes, &row_starts, columns);
+        let sparse = Sparse::of_outcomes(&outcomes, &row_starts, &by_pair);
         let threshold = reference["threshold"].as_f64().expect("a number");
         let LowRank { users, values, pairs } = soft_impute(&sparse, count("rank"), threshold, 20_000, 1);
         for (value, expected) in values.iter().zip(reference["values"].as_array().expect("values")) {

@@ -63,7 +63,7 @@ impl Likelihood<'_> {
         threshold: f64,
         seed: u64,
     ) -> (DMatrix<f64>, DMatrix<f64>, Vec<f64>) {
-        let sparse = Sparse::of_outcomes(&self.outcomes, self.user_starts, self.pairs.len());
+        let sparse = Sparse::of_outcomes(&self.outcomes, self.user_starts, self.by_pair);
         let filled = soft_impute(&sparse, j, threshold, ROUNDS, seed);
         let mut texts = DMatrix::zeros(filled.values.len(), self.basis.texts());
         for (p, &(first, second)) in self.pairs.iter().enumerate() {

@@ -11,6 +11,7 @@ use crate::math::logistic::binary_cross_entropy;
 
 /// Trials at most, for the factorization and for the shared reward alike.
 const TRIALS: usize = 20;
+/// Trials are not run to their end: what matters is which is ahead.
 const COLD: Limits = Limits { rounds: 20, tolerance: 0.5, expansions: 2 };
 const WARM: Limits = Limits { rounds: 12, tolerance: 0.5, expansions: 0 };
 /// Each trial multiplies or divides one hyperparameter by this.

@@ -198,37 +198,46 @@ struct Objective<'a> {
     lapse: f64,
 }
 
-/// Answers checked: δ (J numbers each) as rows of a flat matrix, and outcomes as (a, w).
-pub(super) fn rows(evidence: &[Evidence], n: usize) -> Result<(Vec<f64>, Vec<(f64, f64)>), MathError> {
-    let mut deltas = Vec::with_capacity(evidence.len() * n);
-    let mut outcomes = Vec::with_capacity(evidence.len());
-    for (s, Evidence { delta, preference, weight }) in evidence.iter().enumerate() {
-        if delta.len() != n {
-            return Err(MathError::Dimension {
-                what: format!("delta of answer {s}"),
-                expected: n,
-                given: delta.len(),
-            });
-        }
-        for (k, &value) in delta.iter().enumerate() {
-            finite(value, || format!("delta[{k}] of answer {s}"))?;
-            if value.abs() > MAX_DELTA {
-                let what = format!("delta[{k}] of answer {s}");
-                return Err(MathError::OutOfRange { what, value, allowed: "±1e60" });
+/// Answers known to be valid: δ as rows of a flat matrix, outcomes as (a, w).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    pub(super) deltas: Vec<f64>,
+    pub(super) outcomes: Vec<(f64, f64)>,
+}
+
+impl Rows {
+    /// Answers about J = `n` base functions, checked.
+    pub(super) fn new(evidence: &[Evidence], n: usize) -> Result<Self, MathError> {
+        let mut deltas = Vec::with_capacity(evidence.len() * n);
+        let mut outcomes = Vec::with_capacity(evidence.len());
+        for (s, Evidence { delta, preference, weight }) in evidence.iter().enumerate() {
+            if delta.len() != n {
+                return Err(MathError::Dimension {
+                    what: format!("delta of answer {s}"),
+                    expected: n,
+                    given: delta.len(),
+                });
             }
+            for (k, &value) in delta.iter().enumerate() {
+                finite(value, || format!("delta[{k}] of answer {s}"))?;
+                if value.abs() > MAX_DELTA {
+                    let what = format!("delta[{k}] of answer {s}");
+                    return Err(MathError::OutOfRange { what, value, allowed: "±1e60" });
+                }
+            }
+            if !(0.0..=1.0).contains(preference) {
+                let what = format!("the preference of answer {s}");
+                return Err(MathError::OutOfRange { what, value: *preference, allowed: "[0, 1]" });
+            }
+            if !(0.0..f64::INFINITY).contains(weight) {
+                let what = format!("the weight of answer {s}");
+                return Err(MathError::OutOfRange { what, value: *weight, allowed: "[0, ∞)" });
+            }
+            deltas.extend_from_slice(delta.as_slice());
+            outcomes.push((*preference, *weight));
         }
-        if !(0.0..=1.0).contains(preference) {
-            let what = format!("the preference of answer {s}");
-            return Err(MathError::OutOfRange { what, value: *preference, allowed: "[0, 1]" });
-        }
-        if !(0.0..f64::INFINITY).contains(weight) {
-            let what = format!("the weight of answer {s}");
-            return Err(MathError::OutOfRange { what, value: *weight, allowed: "[0, ∞)" });
-        }
-        deltas.extend_from_slice(delta.as_slice());
-        outcomes.push((*preference, *weight));
+        Ok(Self { deltas, outcomes })
     }
-    Ok((deltas, outcomes))
 }
 
 impl<'a> Objective<'a> {
@@ -241,7 +250,7 @@ impl<'a> Objective<'a> {
                 allowed: "[0, 1)",
             });
         }
-        let (deltas, outcomes) = rows(evidence, n)?;
+        let Rows { deltas, outcomes } = Rows::new(evidence, n)?;
         Ok(Self { prior, deltas: deltas.into(), outcomes: outcomes.into(), lapse })
     }
 

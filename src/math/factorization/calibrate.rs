@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use nalgebra::DMatrix;
 
-use super::population::{Rows, fit_all};
+use super::population::fit_all;
 use super::{Factorization, Observation};
+use crate::math::posterior::Rows;
 use crate::math::{MathError, Prior};
 
 /// (b, c), each at most 1: N(bμ, cΣ) is the population that new people are found to come from.

@@ -6,9 +6,10 @@ use rayon::prelude::*;
 use super::cells::{ByPair, Outcome};
 use super::head::{HeadProblem, penalty, scale_columns};
 use super::observer::{Observer, Progress, Stage};
-use super::population::{Rows, fit_all, update};
+use super::population::{fit_all, update};
 use super::{Basis, Hyperparameters, LEAST_GAIN, ROUNDS};
 use crate::math::logistic::sigmoid_derivative;
+use crate::math::posterior::Rows;
 use crate::math::{MathError, Posterior, Prior, SolverReport, Termination};
 
 /// What the alternation moves: W̃ and the population, in the basis in which Σ = I.

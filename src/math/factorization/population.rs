@@ -3,14 +3,8 @@
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
-use crate::math::{Evidence, MathError, Posterior, Prior, posterior};
-
-/// One user's comparisons, δ as rows of a flat matrix, outcomes as (a, w).
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rows {
-    pub(super) deltas: Vec<f64>,
-    pub(super) outcomes: Vec<(f64, f64)>,
-}
+use crate::math::posterior::Rows;
+use crate::math::{Evidence, MathError, Posterior, Prior};
 
 /// When the EM stops.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +31,7 @@ pub fn empirical_bayes(
     options: &EmOptions,
 ) -> Result<Prior, MathError> {
     let start = Prior::isotropic(dimension, 1.0)?;
-    let rows = |answers: &Vec<Evidence>| {
-        let (deltas, outcomes) = posterior::rows(answers, dimension)?;
-        Ok(Rows { deltas, outcomes })
-    };
+    let rows = |answers: &Vec<Evidence>| Rows::new(answers, dimension);
     let users = evidence.iter().map(rows).collect::<Result<Vec<_>, MathError>>()?;
     Ok(expectation_maximization(&users, start, options)?.0)
 }

@@ -25,8 +25,8 @@ pub(super) struct TuneArgs {
     /// Pairs of a step.
     #[arg(long, default_value_t = 16, value_name = "N")]
     batch: usize,
-    /// Tokens of one pass, about: a batch with more goes in several, which takes less memory and gives the same.
-    #[arg(long, default_value_t = 2048, value_name = "N")]
+    /// Tokens of one pass, about: a batch with more goes in several, which gives the same; more suit a GPU.
+    #[arg(long, default_value_t = 512, value_name = "N")]
     pass_tokens: usize,
     /// Steps between looks at held-out judgments, after each of which a checkpoint is written.
     #[arg(long, default_value_t = 50, value_name = "N")]

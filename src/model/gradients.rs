@@ -135,7 +135,8 @@ fn a_tuning_begins_at_the_network_as_it_was() {
     assert!(difference.max_all().unwrap().to_scalar::<f32>().unwrap() <= 1e-5);
 }
 
-/// candle goes through a network recursively, layer upon layer: 40 of them are more than models of 7 billion weights have.
+/// candle goes through a network recursively, layer upon layer: 40 of them are more than models of 7 billion weights
+/// have.
 #[test]
 fn a_deep_network_has_room_on_a_thread() {
     let config = packed_decoder::tests::config();

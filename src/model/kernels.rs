@@ -1,10 +1,11 @@
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Storage, Tensor};
 use candle_nn::{LayerNorm, Module, RmsNorm, ops, rotary_emb};
 
 /// How the parts of a network are computed that candle has in one piece.
 ///
-/// The fused forms are quick and have no gradient; the others are the same functions written out, and have one. A
-/// network is written once, over either.
+/// The fused forms are quick and have no gradient. Where gradients are wanted they get one of their own on a CPU,
+/// where they take much of the time, or are written out. A network is written once, over either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernels {
     Fused,
@@ -35,28 +36,62 @@ impl Kernels {
         }
     }
 
-    /// softmax over the last dimension. The largest score, which is taken off so that no exponential overflows, is a
-    /// constant to the gradient: any constant gives the same weights.
-    pub(super) fn softmax(self, scores: &Tensor) -> Result<Tensor> {
+    /// softmax of scores + mask over the last dimension. The gradient by the scores is p ∘ (g − pᵀg), row by row, and
+    /// none is taken by the mask.
+    pub(super) fn softmax(self, scores: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let own = mask.cloned();
+        let fused = move |scores: &Tensor| match &own {
+            Some(mask) => ops::softmax_last_dim(&scores.broadcast_add(mask)?),
+            None => ops::softmax_last_dim(scores),
+        };
         match self {
-            Self::Fused => return ops::softmax_last_dim(scores),
-            // Of all that is written out this would take most of the time.
+            Self::Fused => fused(scores),
             Self::Differentiable if scores.device().is_cpu() => {
-                return scores.contiguous()?.apply_op1(Softmax);
+                let backward = |weights: &Tensor, gradient: &Tensor| {
+                    let along = (weights * gradient)?.sum_keepdim(D::Minus1)?;
+                    weights * gradient.broadcast_sub(&along)?
+                };
+                scores.contiguous()?.apply_op1(WithGradient { forward: fused, backward })
             }
-            Self::Differentiable => {}
+            Self::Differentiable => written_out::softmax(scores, mask),
         }
+    }
+
+    /// Rotary positions: (u, v) ↦ (u cos − v sin, v cos + u sin) for the two halves of each head's row. (tokens, heads,
+    /// w) and cosines and sines of (tokens, w/2). A gradient is turned back by the opposite angle.
+    pub(super) fn rope(self, rows: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+        let turned = |rows: &Tensor, cos: &Tensor, sin: &Tensor| {
+            rotary_emb::rope_thd(&rows.contiguous()?.unsqueeze(0)?, cos, sin)?.squeeze(0)
+        };
+        match self {
+            Self::Fused => turned(rows, cos, sin),
+            Self::Differentiable if rows.device().is_cpu() => {
+                let (cos, sin, back) = (cos.clone(), sin.clone(), sin.neg()?);
+                let (forward_cos, forward_sin) = (cos.clone(), sin);
+                rows.contiguous()?.apply_op1(WithGradient {
+                    forward: move |rows: &Tensor| turned(rows, &forward_cos, &forward_sin),
+                    backward: move |_: &Tensor, gradient: &Tensor| turned(gradient, &cos, &back),
+                })
+            }
+            Self::Differentiable => written_out::rope(rows, cos, sin),
+        }
+    }
+}
+
+/// The same of candle's own operations, each of which has a gradient.
+mod written_out {
+    use super::{D, Result, Tensor};
+
+    /// The largest score, which is taken off so that no exponential overflows, is a constant to the gradient: any
+    /// constant gives the same weights.
+    pub(super) fn softmax(scores: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let scores = mask.map_or_else(|| Ok(scores.clone()), |mask| scores.broadcast_add(mask))?;
         let largest = scores.max_keepdim(D::Minus1)?.detach();
         let exponentials = scores.broadcast_sub(&largest)?.exp()?;
         exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
     }
 
-    /// Rotary positions: (u, v) ↦ (u cos − v sin, v cos + u sin) for the two halves of each head's row. (tokens, heads,
-    /// w) and cosines and sines of (tokens, w/2).
-    pub(super) fn rope(self, rows: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-        if self == Self::Fused {
-            return rotary_emb::rope_thd(&rows.contiguous()?.unsqueeze(0)?, cos, sin)?.squeeze(0);
-        }
+    pub(super) fn rope(rows: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
         let half = rows.dim(D::Minus1)? / 2;
         let (u, v) = (rows.narrow(D::Minus1, 0, half)?, rows.narrow(D::Minus1, half, half)?);
         let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
@@ -66,40 +101,78 @@ impl Kernels {
     }
 }
 
-/// softmax over the last dimension on a CPU, with its gradient: p ∘ (g − pᵀg), row by row.
-struct Softmax;
+/// A function of one tensor that candle cannot differentiate, with its gradient; on a CPU, of contiguous tensors.
+struct WithGradient<F, B> {
+    forward: F,
+    /// The gradient by the argument, from the result and the gradient by that.
+    backward: B,
+}
 
-impl CustomOp1 for Softmax {
+impl<F, B> CustomOp1 for WithGradient<F, B>
+where
+    F: Fn(&Tensor) -> Result<Tensor>,
+    B: Fn(&Tensor, &Tensor) -> Result<Tensor>,
+{
     fn name(&self) -> &'static str {
-        "softmax-with-gradient"
+        "with-gradient"
     }
 
-    fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (Some((from, to)), Some(&width)) = (layout.contiguous_offsets(), layout.dims().last()) else {
-            candle_core::bail!("softmax takes contiguous rows")
-        };
-        macro_rules! rows {
-            ($scores:expr, $float:ty) => {{
-                let mut weights = $scores[from..to].to_vec();
-                for row in weights.chunks_exact_mut(width.max(1)) {
-                    let largest = row.iter().copied().fold(<$float>::NEG_INFINITY, <$float>::max);
-                    row.iter_mut().for_each(|score| *score = (*score - largest).exp());
-                    let sum: $float = row.iter().sum();
-                    row.iter_mut().for_each(|weight| *weight /= sum);
-                }
-                weights
-            }};
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        if layout.start_offset() != 0 || !layout.is_contiguous() {
+            candle_core::bail!("{} takes whole contiguous tensors", self.name())
         }
-        let weights = match scores {
-            CpuStorage::F32(scores) => CpuStorage::F32(rows!(scores, f32)),
-            CpuStorage::F64(scores) => CpuStorage::F64(rows!(scores, f64)),
-            _ => candle_core::bail!("softmax takes f32 or f64"),
-        };
-        Ok((weights, layout.shape().clone()))
+        let (storage, shape) = (Storage::Cpu(storage.clone()), layout.shape().clone());
+        let result =
+            (self.forward)(&Tensor::from_storage(storage, shape, BackpropOp::none(), false))?.contiguous()?;
+        let shape = result.shape().clone();
+        match &*result.storage_and_layout().0 {
+            Storage::Cpu(storage) => Ok((storage.clone(), shape)),
+            _ => candle_core::bail!("{} stays on the CPU", self.name()),
+        }
     }
 
-    fn bwd(&self, _: &Tensor, weights: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let along = (weights * gradient)?.sum_keepdim(D::Minus1)?;
-        (weights * gradient.broadcast_sub(&along)?).map(Some)
+    fn bwd(&self, _: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        (self.backward)(&result.detach(), gradient).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    fn rows(shape: &[usize]) -> Var {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..count).map(|n| ((n * n + 3 * n) % 17) as f32 / 5.0 - 1.5).collect();
+        Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    /// The value and the gradient of Σ f² / 2 + Σ f.
+    fn of(rows: &Var, f: impl Fn(&Tensor) -> Tensor) -> [Vec<f32>; 2] {
+        let value = f(rows);
+        let loss = (value.sqr().unwrap() / 2.0).unwrap() + &value;
+        let gradients = loss.unwrap().sum_all().unwrap().backward().unwrap();
+        [&value, gradients.get(rows).unwrap()].map(|t| t.flatten_all().unwrap().to_vec1().unwrap())
+    }
+
+    fn assert_close(one: [Vec<f32>; 2], other: [Vec<f32>; 2]) {
+        for (one, other) in one.iter().flatten().zip(other.iter().flatten()) {
+            assert!((one - other).abs() <= 1e-5, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_runs_on_a_gpu_is_what_runs_on_a_cpu() {
+        let scores = rows(&[2, 3, 4]);
+        let mask = Tensor::new(&[[0f32, 0.0, f32::NEG_INFINITY, f32::NEG_INFINITY]], &Device::Cpu).unwrap();
+        for mask in [None, Some(&mask)] {
+            let own = of(&scores, |scores| Kernels::Differentiable.softmax(scores, mask).unwrap());
+            assert_close(own, of(&scores, |scores| written_out::softmax(scores, mask).unwrap()));
+        }
+        let (tokens, angles) = (rows(&[3, 2, 4]), rows(&[3, 2]));
+        let (cos, sin) = (angles.cos().unwrap().detach(), angles.sin().unwrap().detach());
+        let own = of(&tokens, |rows| Kernels::Differentiable.rope(rows, &cos, &sin).unwrap());
+        assert_close(own, of(&tokens, |rows| written_out::rope(rows, &cos, &sin).unwrap()));
     }
 }

@@ -119,7 +119,7 @@ impl Layer {
             // (heads, tokens, head width), as a view: the product takes its strides.
             let part = |index: usize| parts.narrow(1, index, 1)?.squeeze(1)?.transpose(0, 1);
             let scores = part(0)?.matmul(&part(1)?.transpose(1, 2)?)?;
-            let weights = self.kernels.softmax(&scores)?;
+            let weights = self.kernels.softmax(&scores, None)?;
             attended.push(weights.matmul(&part(2)?)?.transpose(0, 1)?.flatten_from(D::Minus2)?);
         }
         Tensor::cat(&attended, 0)

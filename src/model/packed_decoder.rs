@@ -143,8 +143,12 @@ impl Layer {
                     .permute((1, 2, 0, 3))?
                     .reshape((kv_heads, group * count, width))?;
                 let scores = queries.matmul(&keys.narrow(1, 0, seen)?.transpose(1, 2)?)?;
-                let scores = scores.reshape((kv_heads, group, count, seen))?.broadcast_add(&block.mask)?;
-                let weights = self.kernels.softmax(&scores)?.reshape((kv_heads, group * count, seen))?;
+                let scores = scores.reshape((kv_heads, group, count, seen))?;
+                let weights = self.kernels.softmax(&scores, Some(&block.mask))?.reshape((
+                    kv_heads,
+                    group * count,
+                    seen,
+                ))?;
                 attended.push(
                     weights
                         .matmul(&values.narrow(1, 0, seen)?)?

@@ -15,8 +15,9 @@ use super::{Adapter, BackboneOptions, BackboneRecord, ModelError, Text, Tuning};
 /// A backbone whose weights are trained: the network of [`Backbone`](super::Backbone), in float32, with gradients.
 ///
 /// Weights as they serve are computed from the variables first and the network is built of those, so that a tuned
-/// backbone in training is the one that is opened from its adapter, and every architecture is written once. candle takes the
-/// gradient by both sides of every product, so that a low-rank product kept apart would cost more, not less.
+/// backbone in training is the one that is opened from its adapter, and every architecture is written once. candle
+/// takes the gradient by both sides of every product, so that a low-rank product kept apart would cost more, not
+/// less.
 pub struct TunableBackbone {
     reader: Reader,
     /// What was there before, float32.

@@ -1,9 +1,9 @@
 //! The offline half (§4.1): preference files → embeddings → factorization → artifact.
 //!
 //! [`read_dataset`] reads people's judgments into a [`Dataset`]; [`train`] embeds its texts, chooses hyperparameters,
-//! measures, and makes the artifact that serving loads; [`train_tuned`] trains the backbone first. Synchronous; progress goes to an [`Observer`], which may stop
-//! it. Training never sees a database or a socket; [`interpret`], which has a language model put the base functions into words,
-//! reaches it through `generate`.
+//! measures, and makes the artifact that serving loads; [`train_tuned`] trains the backbone first. Synchronous;
+//! progress goes to an [`Observer`], which may stop it. Training never sees a database or a socket; [`interpret`],
+//! which has a language model put the base functions into words, reaches it through `generate`.
 
 mod dataset;
 mod embed;

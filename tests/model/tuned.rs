@@ -28,8 +28,8 @@ fn difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
     a.iter().flatten().zip(b.iter().flatten()).fold(0.0, |largest, (a, b)| largest.max((a - b).abs()))
 }
 
-/// At the start it is the backbone as it was; after a change of every variable it is what is opened from the adapter, under a
-/// hash that only the same change gives again.
+/// At the start it is the backbone as it was; after a change of every variable it is what is opened from the adapter,
+/// under a hash that only the same change gives again.
 fn trains_and_serves_the_same(folder: &Path, tolerance: f32) {
     let spec = folder.to_string_lossy();
     let frozen = open(folder).unwrap();

@@ -38,8 +38,8 @@ pub(super) fn judged(data: &Dataset, rows: &[usize], tie_weight: f64) -> Vec<Jud
     pairs.collect()
 }
 
-/// The steps of an epoch: which of `pairs` pairs each sees. It is drawn by seed and epoch alone, so that a training goes
-/// on from any step as it would have.
+/// The steps of an epoch: which of `pairs` pairs each sees. It is drawn by seed and epoch alone, so that a training
+/// goes on from any step as it would have.
 pub(super) fn epoch(pairs: usize, batch: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..pairs).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

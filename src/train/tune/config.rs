@@ -9,8 +9,8 @@ use crate::model::Tuning;
 pub struct TuneConfig {
     /// Which weights.
     pub tuning: Tuning,
-    /// The highest learning rate. The head and people's coefficients move at this rate times the size that they start
-    /// with.
+    /// The highest learning rate. The head and people's coefficients move at this rate times the size that they
+    /// start with.
     pub learning_rate: f64,
     /// How often every pair is seen.
     pub epochs: usize,
@@ -25,7 +25,8 @@ pub struct TuneConfig {
     /// Steps between two looks at held-out judgments, after each of which the state is kept; one more ends each epoch.
     pub every: usize,
     /// Tokens of one forward and backward pass, about; a batch with more goes in several whose gradients add up, on a
-    /// CPU as many at a time as there are cores.
+    /// CPU as many at a time as there are cores. Few are quicker on a CPU (the gradient of a cut out of all rows is
+    /// as large as all rows), many on a GPU.
     pub tokens: usize,
     /// Where the state is kept, so that the same training begun again goes on; nothing keeps none.
     pub checkpoint: Option<PathBuf>,
@@ -48,7 +49,7 @@ impl TuneConfig {
             weight_decay: 0.01,
             clip: 1.0,
             every: 50,
-            tokens: 2048,
+            tokens: 512,
             checkpoint: None,
             fresh: false,
         }

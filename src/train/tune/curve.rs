@@ -45,6 +45,19 @@ pub struct TuningReport {
 }
 
 impl TuningPoint {
+    /// Before the first step, nothing seen yet.
+    pub(super) fn before(learning_rate: f64) -> Self {
+        let nothing = f64::NAN;
+        Self {
+            step: 0,
+            epoch: 0.0,
+            learning_rate,
+            loss: nothing,
+            validation_log_likelihood: nothing,
+            validation_auc: nothing,
+        }
+    }
+
     /// How many numbers a point is.
     pub(super) const NUMBERS: usize = 6;
 

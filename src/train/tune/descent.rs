@@ -108,33 +108,19 @@ impl<'a> Descent<'a> {
         checkpoint: Option<&Checkpoint>,
         observer: &mut dyn Observer,
     ) -> Result<Ended, TrainError> {
+        observer.progress(Stage::Backbone, 0.0);
         let pairs = self.judgments.train.len();
         let per_epoch = pairs.div_ceil(self.config.batch);
         let steps = per_epoch * self.config.epochs;
         let warm_up = (steps as f64 * self.config.warm_up).round() as usize;
         let schedule = Schedule { peak: self.config.learning_rate, warm_up, steps };
-        let look = |step: usize, loss: f64| {
-            self.look(step, step as f64 / per_epoch as f64, schedule.rate(step), loss)
-        };
-
-        observer.progress(Stage::Backbone, 0.0);
-        let mut optimizer = AdamW::new(&self.parameters)?;
-        let state = checkpoint.map(|checkpoint| checkpoint.load(&self.parameters, self.backbone.device()));
-        let mut at = match state.transpose()?.flatten() {
-            Some(state) => {
-                for parameter in &self.parameters {
-                    parameter.variable.set(&state.parameters[&parameter.name])?;
-                }
-                optimizer = AdamW::resumed(state.moments, state.step);
-                At { step: state.step, best: state.best, curve: state.curve }
-            }
-            None => {
-                let before = look(0, f64::NAN)?;
-                observer.tuned(&before);
-                At { step: 0, best: self.backbone_values()?, curve: vec![before] }
-            }
-        };
+        let (mut optimizer, mut at) = self.begin(checkpoint)?;
         let resumed_at = at.step;
+        if at.curve.is_empty() {
+            let before = self.look(TuningPoint::before(schedule.rate(0)))?;
+            observer.tuned(&before);
+            at.curve.push(before);
+        }
 
         let (mut order, mut losses) = (Vec::new(), Vec::new());
         while at.step < steps {
@@ -142,18 +128,17 @@ impl<'a> Descent<'a> {
             if order.is_empty() || within == 0 {
                 order = batches::epoch(pairs, self.config.batch, self.seed, epoch);
             }
-            let (loss, mut gradients) = self.gradients(&order[within])?;
-            let (norm, rate) = (global_norm(&gradients)?, schedule.rate(at.step));
-            if !loss.is_finite() || !norm.is_finite() {
-                return Err(TrainError::Diverged { step: at.step, learning_rate: rate });
-            }
-            clip(&mut gradients, norm, self.config.clip)?;
-            optimizer.step(self.parameters(), &gradients, rate)?;
-            losses.push(loss);
+            let rate = schedule.rate(at.step);
+            losses.push(self.advance(&mut optimizer, &order[within], at.step, rate)?);
             at.step += 1;
-
             if at.step.is_multiple_of(self.config.every) || at.step.is_multiple_of(per_epoch) {
-                let point = look(at.step, losses.iter().sum::<f64>() / losses.len() as f64)?;
+                let point = self.look(TuningPoint {
+                    step: at.step,
+                    epoch: at.step as f64 / per_epoch as f64,
+                    learning_rate: schedule.rate(at.step),
+                    loss: losses.iter().sum::<f64>() / losses.len() as f64,
+                    ..TuningPoint::before(rate)
+                })?;
                 losses.clear();
                 observer.tuned(&point);
                 if point.validation_log_likelihood > at.best_point().validation_log_likelihood {
@@ -161,15 +146,7 @@ impl<'a> Descent<'a> {
                 }
                 at.curve.push(point);
                 if let Some(checkpoint) = checkpoint {
-                    let values =
-                        self.parameters.iter().map(|p| (p.name.clone(), p.variable.as_tensor().clone()));
-                    checkpoint.save(&State {
-                        step: at.step,
-                        parameters: values.collect(),
-                        moments: optimizer.moments().clone(),
-                        best: at.best.clone(),
-                        curve: at.curve.clone(),
-                    })?;
+                    self.keep(checkpoint, &optimizer, &at)?;
                 }
             }
             observer.progress(Stage::Backbone, at.step as f64 / steps as f64);
@@ -178,6 +155,49 @@ impl<'a> Descent<'a> {
             }
         }
         Ok(Ended { best_step: at.best_point().step, best: at.best, steps, resumed_at, curve: at.curve })
+    }
+
+    /// At the start, or where a checkpoint says.
+    fn begin(&self, checkpoint: Option<&Checkpoint>) -> Result<(AdamW, At), TrainError> {
+        let state = checkpoint.map(|checkpoint| checkpoint.load(&self.parameters, self.backbone.device()));
+        let Some(state) = state.transpose()?.flatten() else {
+            let at = At { step: 0, best: self.backbone_values()?, curve: Vec::new() };
+            return Ok((AdamW::new(&self.parameters)?, at));
+        };
+        for parameter in &self.parameters {
+            parameter.variable.set(&state.parameters[&parameter.name])?;
+        }
+        let at = At { step: state.step, best: state.best, curve: state.curve };
+        Ok((AdamW::resumed(state.moments, state.step), at))
+    }
+
+    /// One step; the loss before it.
+    fn advance(
+        &self,
+        optimizer: &mut AdamW,
+        batch: &[usize],
+        step: usize,
+        rate: f64,
+    ) -> Result<f64, TrainError> {
+        let (loss, mut gradients) = self.gradients(batch)?;
+        let norm = global_norm(&gradients)?;
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(TrainError::Diverged { step, learning_rate: rate });
+        }
+        clip(&mut gradients, norm, self.config.clip)?;
+        optimizer.step(self.parameters(), &gradients, rate)?;
+        Ok(loss)
+    }
+
+    fn keep(&self, checkpoint: &Checkpoint, optimizer: &AdamW, at: &At) -> Result<(), TrainError> {
+        let values = self.parameters.iter().map(|p| (p.name.clone(), p.variable.as_tensor().clone()));
+        checkpoint.save(&State {
+            step: at.step,
+            parameters: values.collect(),
+            moments: optimizer.moments().clone(),
+            best: at.best.clone(),
+            curve: at.curve.clone(),
+        })
     }
 
     /// The backbone's variables, then W and Λ.
@@ -220,14 +240,8 @@ impl<'a> Descent<'a> {
         Ok((loss, gradients))
     }
 
-    /// How held-out judgments are predicted by the parameters as they stand.
-    fn look(
-        &self,
-        step: usize,
-        epoch: f64,
-        learning_rate: f64,
-        loss: f64,
-    ) -> Result<TuningPoint, TrainError> {
+    /// The point with how held-out judgments are predicted by the parameters as they stand.
+    fn look(&self, point: TuningPoint) -> Result<TuningPoint, TrainError> {
         let network = self.backbone.network_without_gradient()?;
         let pairs: BTreeSet<_> = self.judgments.validation.iter().map(|row| row.pair).collect();
         let pairs: Vec<_> = pairs.into_iter().map(|pair| self.data.pairs()[pair]).collect();
@@ -248,12 +262,9 @@ impl<'a> Descent<'a> {
         });
         let score = ValidationScore::new(logits);
         Ok(TuningPoint {
-            step,
-            epoch,
-            learning_rate,
-            loss,
             validation_log_likelihood: score.log_likelihood,
             validation_auc: score.auc,
+            ..point
         })
     }
 
@@ -279,7 +290,7 @@ struct At {
 }
 
 impl At {
-    /// The look at which validation was best, the first of equals.
+    /// The look at which validation was best, the first of equals; there is one before the first step.
     fn best_point(&self) -> TuningPoint {
         self.curve[1..].iter().fold(self.curve[0], |best, point| {
             if point.validation_log_likelihood > best.validation_log_likelihood { *point } else { best }

@@ -37,12 +37,12 @@ impl Objective {
         })
     }
 
-    /// The likelihood's part of a pass over embeddings (texts × d) of its texts: its value, and a scalar whose gradient is
-    /// that value's.
+    /// The likelihood's part of a pass over embeddings (texts × d) of its texts: its value, and a scalar whose
+    /// gradient is that value's.
     ///
     /// ∂ bce(σ(z), a) / ∂z = σ(z) − a, so that Σ c (σ(z) − a) z with the factors held fixed has the gradient, and no
-    /// exponential of a saturated logit is ever differentiated. `share` is the batch's share of all pairs: the sum over a
-    /// batch divided by it estimates the sum over all.
+    /// exponential of a saturated logit is ever differentiated. `share` is the batch's share of all pairs: the sum
+    /// over a batch divided by it estimates the sum over all.
     pub(super) fn likelihood(
         &self,
         pass: &Pass<'_>,

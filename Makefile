@@ -2,7 +2,7 @@
 
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pref/target
 
-.PHONY: help run test lint stubs bench
+.PHONY: help run test lint stubs bench interop
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -42,4 +42,19 @@ $(PEERS): benches/peers/requirements.txt
 	"$@/bin/pip" install --quiet setuptools wheel
 	CFLAGS="-O3 -march=native -DUSEAVX -DUSEOMP -fopenmp" "$@/bin/pip" install --quiet --no-build-isolation --no-cache-dir \
 		-r benches/peers/requirements.txt
+	touch "$@"
+
+TORCH := $(CURDIR)/benches/peers/.venv-torch
+MODELS ?= ../shared/models
+TEXTS ?= ../shared/data/alpacaeval/pool.jsonl.gz
+
+interop: $(TORCH) ## Our backbones beside sentence-transformers and transformers, on this machine's CPU (installs torch)
+	"$(TORCH)/bin/python" benches/peers/backbones.py encoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-bert"
+	"$(TORCH)/bin/python" benches/peers/backbones.py decoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-qwen2"
+	"$(TORCH)/bin/python" benches/peers/backbones.py decoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-qwen2" \
+		--prompts 2 --candidates 8
+
+$(TORCH): benches/peers/backbones.txt
+	python3 -m venv "$@"
+	"$@/bin/pip" install --quiet --no-cache-dir -r benches/peers/backbones.txt
 	touch "$@"

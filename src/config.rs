@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -24,8 +25,16 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 pub struct Config {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where OpenAI's chat completions are answered, if anywhere.
+    pub http_listen: Option<SocketAddr>,
+    /// Where metrics are shown, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// An artifact to activate at start.
     pub model: Option<PathBuf>,
+    /// Language models to write completions with; the first is the default.
+    pub generators: Vec<GeneratorSpec>,
+    /// Most completions that a language model writes at once.
+    pub generator_sequences: usize,
     /// The database.
     pub store: StoreConfig,
     /// The use cases.
@@ -40,6 +49,13 @@ pub struct ServeSettings {
     /// Address to listen on. Without authentication only a loopback address is taken; port 0 lets the system choose.
     #[arg(long, env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Address that answers OpenAI's chat completions (POST /v1/chat/completions, GET /v1/models) over HTTP. Without
+    /// authentication only a loopback address is taken. Without it: none.
+    #[arg(long, env = "PREF_HTTP_LISTEN", value_name = "ADDRESS")]
+    pub http_listen: Option<SocketAddr>,
+    /// Address that answers GET /metrics over HTTP, for Prometheus; no text or user is in them. Without it: none.
+    #[arg(long, env = "PREF_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Register the model artifact in this directory, and activate it, before serving.
     #[arg(long, env = "PREF_MODEL", value_name = "DIR")]
     pub model: Option<PathBuf>,
@@ -107,6 +123,15 @@ pub struct ServeSettings {
     #[arg(long, env = "PREF_JOB_POLL_MS", default_value_t = 1000, value_name = "MS")]
     pub job_poll_ms: u64,
 
+    /// A language model to write completions with, as NAME=local:DIR (Qwen2 or Llama in Hugging Face layout, or a hub id in
+    /// place of the directory); may be repeated, or separated by commas. The first is what Generate uses where a request names
+    /// no generator. Without any: stored candidates.
+    #[arg(long = "generator", env = "PREF_GENERATORS", value_delimiter = ',', value_name = "NAME=local:DIR")]
+    pub generators: Vec<GeneratorSpec>,
+    /// Completions that a language model writes at once.
+    #[arg(long, env = "PREF_GENERATOR_SEQUENCES", default_value_t = 64, value_name = "N")]
+    pub generator_sequences: usize,
+
     /// Requests that may wait for the reward model; the next one is answered RESOURCE_EXHAUSTED.
     #[arg(long, env = "PREF_MODEL_QUEUE", default_value_t = 256, value_name = "N")]
     pub model_queue: usize,
@@ -120,6 +145,32 @@ pub struct ServeSettings {
     /// The log.
     #[command(flatten)]
     pub log: LogSettings,
+}
+
+/// A language model and the name that requests have for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratorSpec {
+    /// 1 to 64 letters, digits, dots, hyphens or underscores; not `pool`.
+    pub name: String,
+    /// A directory in Hugging Face layout, or a hub id.
+    pub place: String,
+}
+
+impl FromStr for GeneratorSpec {
+    type Err = Invalid;
+
+    fn from_str(given: &str) -> Result<Self, Invalid> {
+        let allowed =
+            "NAME=local:DIR, NAME of 1 to 64 letters, digits, dots, hyphens or underscores, and not pool";
+        let refuse = || Invalid::new("generator", format!("{given:?}"), allowed);
+        let (name, place) = given.split_once('=').ok_or_else(refuse)?;
+        let place = place.strip_prefix("local:").filter(|place| !place.is_empty()).ok_or_else(refuse)?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if !(1..=64).contains(&name.len()) || !name.chars().all(is_plain) || name == "pool" {
+            return Err(refuse());
+        }
+        Ok(Self { name: name.to_owned(), place: place.to_owned() })
+    }
 }
 
 /// The database: Postgres where a URL is given, else a SQLite file in the data directory.
@@ -153,9 +204,12 @@ pub struct LogSettings {
 impl ServeSettings {
     /// The settings of a server whose data lies in `data_dir`, or which one cannot be taken.
     pub fn check(&self, data_dir: &Path) -> Result<Config, Invalid> {
-        if !self.listen.ip().is_loopback() {
-            let allowed = "a loopback address, such as 127.0.0.1:50051: callers are not authenticated";
-            return Err(Invalid::new("listen", self.listen, allowed));
+        let listens = [("listen", Some(self.listen)), ("http_listen", self.http_listen)];
+        for (field, address) in listens {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                let allowed = "a loopback address, such as 127.0.0.1:50051: callers are not authenticated";
+                return Err(Invalid::new(field, address, allowed));
+            }
         }
         for (field, given) in [
             ("max_text_bytes", self.max_text_bytes),
@@ -165,6 +219,7 @@ impl ServeSettings {
             ("default_candidates", self.default_candidates),
             ("model_queue", self.model_queue),
             ("model_batch", self.model_batch),
+            ("generator_sequences", self.generator_sequences),
         ] {
             at_least(field, given, 1)?;
         }
@@ -177,6 +232,11 @@ impl ServeSettings {
             ("job_poll_ms", self.job_poll_ms),
         ] {
             at_least(field, given as usize, 1)?;
+        }
+        for (at, spec) in self.generators.iter().enumerate() {
+            if self.generators[..at].iter().any(|other| other.name == spec.name) {
+                return Err(Invalid::new("generator", format!("{} twice", spec.name), "a name once"));
+            }
         }
         if !self.device.is_built_in() {
             let allowed = "auto or cpu: this build has no GPU support (the cargo feature `cuda`)";
@@ -202,7 +262,11 @@ impl ServeSettings {
         })?;
         Ok(Config {
             listen: self.listen,
+            http_listen: self.http_listen,
+            metrics_listen: self.metrics_listen,
             model: self.model.clone(),
+            generators: self.generators.clone(),
+            generator_sequences: self.generator_sequences,
             store: self.database.check(data_dir)?,
             engine: EngineConfig {
                 query_lifetime: Duration::from_secs(self.query_lifetime_seconds),
@@ -220,6 +284,7 @@ impl ServeSettings {
                     offline: self.offline,
                     ..BackboneOptions::default()
                 },
+                generators: self.generators.iter().map(|spec| spec.name.clone()).collect(),
                 models,
                 job_lease: Duration::from_secs(self.job_lease_seconds),
                 job_poll: Duration::from_millis(self.job_poll_ms),
@@ -304,6 +369,7 @@ mod tests {
     fn a_setting_that_cannot_be_taken_is_named_and_a_password_is_not_repeated() {
         let field = |arguments: &[&str]| check(arguments).unwrap_err().field;
         assert_eq!(field(&["--listen", "0.0.0.0:50051"]), "listen");
+        assert_eq!(field(&["--http-listen", "0.0.0.0:8080"]), "http_listen");
         assert_eq!(field(&["--max-responses", "1"]), "max_responses");
         assert_eq!(field(&["--call-timeout-seconds", "0"]), "call_timeout_seconds");
         assert_eq!(field(&["--model", "nowhere"]), "model");
@@ -314,6 +380,10 @@ mod tests {
             assert_eq!(field(&["--models", "s3://bucket/models"]), "models");
         }
         assert_eq!(field(&["--models", "://"]), "models");
+        assert_eq!(field(&["--generator", "a=local:x", "--generator", "a=local:y"]), "generator");
+        for given in ["a", "a=x", "a=local:", "pool=local:x", "a b=local:x", "=local:x"] {
+            assert_eq!(given.parse::<GeneratorSpec>().unwrap_err().field, "generator");
+        }
         let error = check(&["--database-url", "mysql://me:secret@host/pref"]).unwrap_err();
         assert_eq!((error.field.as_str(), error.given.as_str()), ("database_url", "scheme \"mysql\""));
     }

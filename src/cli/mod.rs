@@ -10,6 +10,7 @@ mod output;
 mod ask;
 mod base_functions;
 mod client;
+mod complete;
 mod config_check;
 mod describe;
 mod doctor;
@@ -27,6 +28,7 @@ mod synth;
 mod texts;
 mod train;
 mod tune;
+mod value_head;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ask(ask::Args),
+    Complete(complete::Args),
     ConfigCheck(Box<config_check::Args>),
     Describe(describe::Args),
     Doctor(Box<doctor::Args>),
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Ask(args) => ask::run(args, &global),
+        Command::Complete(args) => complete::run(args, &global),
         Command::ConfigCheck(args) => config_check::run(*args, &global),
         Command::Describe(args) => describe::run(args, &global),
         Command::Doctor(args) => doctor::run(*args, &global),

@@ -1,12 +1,17 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::Global;
-use crate::config::{Config, ServeSettings};
+use crate::config::{Config, GeneratorSpec, ServeSettings};
 use crate::domain::TenantId;
 use crate::engine::Engine;
+use crate::generate::{LocalConfig, LocalGenerator};
+use crate::model::LanguageModel;
 use crate::service;
 use crate::store::Store;
 use crate::telemetry;
@@ -47,7 +52,9 @@ pub(super) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 
 /// Serves until the process is asked to stop; the model is loaded meanwhile.
 pub(super) async fn serve(listener: TcpListener, engine: Engine, config: &Config) -> anyhow::Result<()> {
-    let loading = load_model(&engine, config);
+    let scrapes = show_metrics(config, &engine).await?;
+    let http = answer_http(config, &engine).await?;
+    let loading = load_models(&engine, config);
     let serving = service::serve(listener, stop_signal(), engine.clone(), &config.service);
     let (mut loading, mut serving) = (std::pin::pin!(loading), std::pin::pin!(serving));
     let served = tokio::select! {
@@ -57,9 +64,64 @@ pub(super) async fn serve(listener: TcpListener, engine: Engine, config: &Config
         }
         served = &mut serving => served,
     };
+    // By now calls have had their time to end.
+    for task in [scrapes, http].into_iter().flatten() {
+        task.abort();
+    }
     engine.store().close().await;
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// Answers HTTP calls from now until the server drains, where the settings name an address for it.
+async fn answer_http(config: &Config, engine: &Engine) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(address) = config.http_listen else { return Ok(None) };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot answer HTTP on {address}"))?;
+    println!("chat completions on http://{}/v1", listener.local_addr()?);
+    let (engine, service) = (engine.clone(), config.service.clone());
+    Ok(Some(tokio::spawn(async move {
+        let stop = engine.draining().clone();
+        if let Err(error) = service::serve_http(listener, engine, &service, stop).await {
+            tracing::error!(%error, "HTTP calls are not answered any more");
+        }
+    })))
+}
+
+/// Answers scrapes from now until the server drains, where the settings name an address for it.
+async fn show_metrics(config: &Config, engine: &Engine) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot show metrics on {address}"))?;
+    println!("metrics on http://{}/metrics", listener.local_addr()?);
+    let mut registry = Registry::default();
+    config.engine.resident.metrics.register(&mut registry);
+    config.service.metrics.register(&mut registry);
+    let scrapes = service::serve_metrics(listener, registry, engine.draining().clone());
+    Ok(Some(tokio::spawn(async move {
+        if let Err(error) = scrapes.await {
+            tracing::error!(%error, "metrics are not shown any more");
+        }
+    })))
+}
+
+/// Brings the reward model that serves into memory, and the language models.
+async fn load_models(engine: &Engine, config: &Config) -> anyhow::Result<()> {
+    tokio::try_join!(load_model(engine, config), load_generators(engine, config)).map(drop)
+}
+
+/// Calls that name one are answered GENERATOR_NOT_RESIDENT meanwhile.
+async fn load_generators(engine: &Engine, config: &Config) -> anyhow::Result<()> {
+    for GeneratorSpec { name, place } in config.generators.clone() {
+        let (options, sequences) = (config.engine.backbone.clone(), config.generator_sequences);
+        let work = tokio::task::spawn_blocking(move || -> anyhow::Result<LocalGenerator> {
+            let model = LanguageModel::open(&place, &options)?;
+            Ok(LocalGenerator::start(Arc::new(model), LocalConfig { sequences, ..LocalConfig::default() })?)
+        });
+        let generator = work.await?.with_context(|| format!("generator {name}"))?;
+        engine.install_generator(&name, Arc::new(generator));
+    }
+    Ok(())
 }
 
 /// Makes the model resident that serves; calls are answered MODEL_NOT_RESIDENT meanwhile.

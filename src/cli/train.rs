@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Global;
 use super::base_functions::BaseFunctions;
 use super::tune::TuneArgs;
+use super::value_head;
 use crate::cli::describe::base_function_table;
 use crate::model::{ArtifactLocation, BackboneOptions, open_backbone};
 use crate::train::{
@@ -17,7 +18,10 @@ use crate::train::{
 
 /// Learns base reward functions from people's comparisons and writes the model.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Preference files: JSON lines with user_id, prompt, response_a, response_b, preference; .gz is unpacked.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
@@ -26,8 +30,8 @@ pub(super) struct Args {
     #[arg(long, default_value = "lexical")]
     backbone: String,
     /// Where the model is written.
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[arg(long, required = true, value_name = "DIR")]
+    output: Option<PathBuf>,
     /// Number of base reward functions, or auto: as many as held-out judgments bear out
     #[arg(long, default_value = "auto", value_name = "J|auto")]
     base_functions: BaseFunctions,
@@ -44,19 +48,30 @@ pub(super) struct Args {
     json: Option<PathBuf>,
 }
 
+/// What else is trained.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    ValueHead(value_head::Args),
+}
+
 pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
+    if let Some(Other::ValueHead(args)) = args.other {
+        return value_head::run(args);
+    }
+    // Required where there is no subcommand.
+    let output = args.output.context("--output: got nothing; allowed: a directory")?;
     let data = read_dataset(&args.data, Limits { text_bytes: args.max_text_bytes })?;
     // Better refused now than after the training.
-    places_can_be_written(&args.output, args.json.as_deref())?;
+    places_can_be_written(&output, args.json.as_deref())?;
     let config =
         TrainConfig { base_functions: args.base_functions.0, seed: args.seed, ..TrainConfig::default() };
-    let tune = args.tune.config(&args.output);
+    let tune = args.tune.config(&output);
     let (options, bars) = (BackboneOptions::default(), &mut Bars::default());
     let trained = match &tune {
         Some(tune) => train_tuned(&data, &config, tune, &args.backbone, &options, bars)?,
         None => train(&data, &config, &*open_backbone(&args.backbone, &options)?, bars)?,
     };
-    let location = ArtifactLocation::from(args.output.as_path());
+    let location = ArtifactLocation::from(output.as_path());
     let manifest = trained.artifact.save_blocking(&location)?;
     if let Some(tune) = &tune {
         remove_checkpoint(tune)?;

@@ -11,6 +11,22 @@ pub enum EngineError {
     /// A field cannot be taken.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// Value-guided sampling without a value head.
+    #[error("model {0} has no value head; train one (pref train value-head), or choose BEST_OF_N")]
+    NoValueHead(ModelVersion),
+    /// Value-guided sampling with another language model than the value head's.
+    #[error(
+        "the value head of model {version} was trained on the hidden states of {language_model}, another language model than the generator's"
+    )]
+    ForeignValueHead {
+        /// The model.
+        version: ModelVersion,
+        /// Whose hidden states it reads.
+        language_model: String,
+    },
+    /// A language model is still being loaded.
+    #[error("the generator {0} is still being loaded; try again shortly")]
+    GeneratorNotResident(String),
     /// A field is larger than this server takes.
     #[error("{0}")]
     TooLarge(Invalid),
@@ -162,9 +178,14 @@ impl EngineError {
             Self::LostRace => "LOST_RACE",
             Self::Unimplemented(_) => "NOT_IMPLEMENTED",
             Self::Draining => "DRAINING",
+            Self::NoValueHead(_) => "NO_VALUE_HEAD",
+            Self::ForeignValueHead { .. } => "FOREIGN_VALUE_HEAD",
+            Self::GeneratorNotResident(_) => "GENERATOR_NOT_RESIDENT",
+            Self::LanguageModel(GenerateError::QueueFull { .. }) => "GENERATOR_QUEUE_FULL",
             Self::LanguageModel(_) => "LANGUAGE_MODEL_UNAVAILABLE",
             Self::Model(ModelError::QueueFull { .. }) => "MODEL_QUEUE_FULL",
             Self::Model(ModelError::Stopped) => "DRAINING",
+            Self::Model(ModelError::OutOfMemory { .. }) => "OUT_OF_MEMORY",
             Self::Model(error) if is_damage(error) => "MODEL_DAMAGED",
             Self::Store(StoreError::Unavailable(_)) => "DATABASE_UNAVAILABLE",
             Self::Store(StoreError::Missing { .. }) => "GONE",
@@ -178,7 +199,7 @@ impl EngineError {
     }
 }
 
-/// Whether the artifact is at fault: missing, damaged, or of another backbone.
+/// Whether the artifact or its backbone is at fault: missing, damaged, or not those that belong together.
 pub(crate) fn is_damage(error: &ModelError) -> bool {
     matches!(
         error,
@@ -189,5 +210,7 @@ pub(crate) fn is_damage(error: &ModelError) -> bool {
             | ModelError::ArtifactShape { .. }
             | ModelError::NotFinite { .. }
             | ModelError::ForeignBackbone { .. }
+            | ModelError::UnknownBackbone { .. }
+            | ModelError::BackboneFile { .. }
     )
 }

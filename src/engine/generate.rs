@@ -1,26 +1,41 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
+use super::generators::Resolved;
 use super::person::Person;
-use super::{Engine, EngineError, ScoredResponse};
-use crate::domain::{Invalid, ModelVersion, PoolName, TenantId, UserId};
-use crate::generate::{Completion, GenerateError, Generator, PoolGenerator, best_of_n};
+use super::{Engine, EngineError, GeneratorName, ScoredResponse, ServingModel};
+use crate::domain::{Invalid, ModelVersion, TenantId, UserId};
+use crate::generate::{
+    Completion, Completions, Event, GenerateError, Generator, Guidance, PoolGenerator, Prompt, Request,
+    Sampling, best_of_n,
+};
+use crate::model::ModelError;
 use crate::store::Revision;
+
+/// |A|: tokens that a value-guided step chooses among.
+const VALUE_TOKENS: usize = 20;
 
 /// Asks for a completion.
 #[derive(Debug, Clone)]
 pub struct Generate {
-    /// Whose taste; an unknown user is the average one.
-    pub user: UserId,
-    /// x
-    pub prompt: String,
+    /// Whose taste; an unknown user, or nobody, is the average one.
+    pub user: Option<UserId>,
+    /// What is to be completed; the reward of a conversation is that of the answer to its last message.
+    pub prompt: Prompt,
     /// How the completion is chosen.
     pub strategy: GenerationStrategy,
-    /// Which generator; nothing: the pool, whichever holds the prompt.
+    /// Which generator.
     pub generator: GeneratorName,
-    /// N; nothing: the server's default.
+    /// N; nothing: the server's default, or one completion that nothing is chosen from.
     pub candidates: Option<usize>,
     /// κ ≥ 0
     pub risk_aversion: f64,
+    /// β: how strongly every token of a value-guided completion follows the reward.
+    pub guidance_scale: f64,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
     /// Same seed and same request give the same text; nothing: drawn.
     pub seed: Option<u64>,
     /// The user must have come this far.
@@ -40,88 +55,204 @@ pub enum GenerationStrategy {
     Unguided,
 }
 
-/// Where completions come from.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum GeneratorName {
-    /// The stored candidates of the prompt, whichever pools hold them.
-    #[default]
-    AnyPool,
-    /// The stored candidates of the prompt in one pool.
-    Pool(PoolName),
+/// A completion that is being made.
+#[derive(Debug)]
+pub struct Generation {
+    /// The seed that is used.
+    pub seed: u64,
+    /// The user's revision that the choice rests on; 0 for an unknown one.
+    pub revision: Revision,
+    /// The model that chooses.
+    pub model_version: ModelVersion,
+    events: mpsc::UnboundedReceiver<Result<GenerationEvent, EngineError>>,
 }
 
-impl GeneratorName {
-    /// Takes `pool`, `pool:NAME` or nothing.
-    pub fn parse(name: &str) -> Result<Self, EngineError> {
-        match name {
-            "" | "pool" => Ok(Self::AnyPool),
-            _ => match name.split_once(':') {
-                Some(("pool", pool)) => {
-                    let pool = PoolName::parse(pool)
-                        .map_err(|error| Invalid { field: "generator".to_owned(), ..error })?;
-                    Ok(Self::Pool(pool))
-                }
-                Some(("local" | "openai", _)) => {
-                    Err(EngineError::Unimplemented("generators other than the pool"))
-                }
-                _ => Err(Invalid::new("generator", format!("{name:?}"), "pool or pool:NAME").into()),
-            },
-        }
-    }
+/// What happens to a completion.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GenerationEvent {
+    /// It goes on with this text.
+    Delta(String),
+    /// It is over; the last event.
+    Finished(Box<Generated>),
 }
 
 /// A completion and what it is worth to the user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
-    /// The seed that was used.
-    pub seed: u64,
-    /// The user's revision that the choice rests on; 0 for an unknown one.
-    pub revision: Revision,
-    /// The model that chose.
-    pub model_version: ModelVersion,
-    /// The completion.
-    pub completion: Completion,
+    /// Every candidate in the order made.
+    pub completions: Vec<Completion>,
+    /// Which of them is the answer.
+    pub chosen: usize,
     /// Its λᵀφ less `baseline_reward`.
     pub reward: f64,
-    /// Mean λᵀφ over the unguided candidates.
+    /// Mean λᵀφ over the candidates.
     pub baseline_reward: f64,
-    /// Every candidate, best first; `index` is the order in which they were made.
+    /// What each candidate is worth, best first; `index` is its place among `completions`.
     pub candidates: Vec<ScoredResponse>,
+    /// Tokens of the prompt, where the generator counts them.
+    pub prompt_tokens: Option<usize>,
     /// Time to make the candidates.
     pub generation: Duration,
     /// Time to score them.
     pub scoring: Duration,
 }
 
-impl Engine {
-    /// Answers a prompt in the way the user likes. Makes nothing.
-    pub async fn generate(&self, tenant: &TenantId, request: Generate) -> Result<Generated, EngineError> {
-        match request.strategy {
-            GenerationStrategy::BestOfN | GenerationStrategy::Unguided => {}
-            GenerationStrategy::ValueGuided => {
-                return Err(EngineError::Unimplemented(
-                    "VALUE_GUIDED needs a language model and a value head",
-                ));
-            }
-            GenerationStrategy::StyleGuided => {
-                return Err(EngineError::Unimplemented("STYLE_GUIDED needs a language model"));
+impl Generated {
+    /// The answer.
+    pub fn completion(&self) -> &Completion {
+        &self.completions[self.chosen]
+    }
+}
+
+impl Generation {
+    /// The next event; nothing after [`GenerationEvent::Finished`], or an error.
+    pub async fn next(&mut self) -> Option<Result<GenerationEvent, EngineError>> {
+        self.events.recv().await
+    }
+
+    /// Waits for the end.
+    pub async fn finished(mut self) -> Result<Generated, EngineError> {
+        while let Some(event) = self.next().await {
+            if let GenerationEvent::Finished(generated) = event? {
+                return Ok(*generated);
             }
         }
+        Err(EngineError::Draining)
+    }
+}
+
+impl Engine {
+    /// Answers a prompt in the way the user likes. Makes nothing that stays. The work ends when the caller drops what this
+    /// returns.
+    ///
+    /// # Errors
+    /// Whatever can be known before the first token: an unknown generator, a prompt that is too long, a full queue.
+    pub async fn generate(&self, tenant: &TenantId, request: Generate) -> Result<Generation, EngineError> {
+        if request.strategy == GenerationStrategy::StyleGuided {
+            return Err(EngineError::Unimplemented("STYLE_GUIDED"));
+        }
         let model = self.models().active(tenant)?;
-        let person = self.person(tenant, &request.user, &model, request.min_revision).await?;
+        let person = match &request.user {
+            Some(user) => self.person(tenant, user, &model, request.min_revision).await?,
+            None => None,
+        };
         let person = person.unwrap_or_else(|| Person::average(&model));
         let seed = request.seed.unwrap_or_else(|| self.draw_seed());
 
+        let (generator, writes) = self.generator(tenant, &request).await?;
+        let guidance = match request.strategy {
+            GenerationStrategy::ValueGuided => {
+                Some(guidance(&model, &person, &*generator, request.guidance_scale)?)
+            }
+            _ => None,
+        };
+        let one = writes && request.strategy != GenerationStrategy::BestOfN;
+        let count = request.candidates.unwrap_or(if one { 1 } else { self.config().default_candidates });
+        let (prompt, sampling) = (request.prompt.clone(), request.sampling.clone());
         let started = Instant::now();
-        let generator = self.generator(tenant, &request).await?;
-        let count = request.candidates.unwrap_or(self.config().default_candidates);
-        let mut completions = generator.complete(&request.prompt, count, seed)?;
-        let generation = started.elapsed();
+        let completions = generator.generate(Request { prompt, count, sampling, seed, guidance })?;
+
+        let (sender, events) = mpsc::unbounded_channel();
+        let (revision, model_version) = (person.revision, model.version.clone());
+        let making = Making { request, model, person, started, events: sender };
+        self.shared.tasks.spawn(making.run(completions));
+        Ok(Generation { seed, revision, model_version, events })
+    }
+
+    /// The generator of the request, and whether it writes texts of its own rather than finding them.
+    async fn generator(
+        &self,
+        tenant: &TenantId,
+        request: &Generate,
+    ) -> Result<(Arc<dyn Generator>, bool), EngineError> {
+        let pool = match self.shared.generators.resolve(&request.generator)? {
+            Resolved::LanguageModel(generator) => return Ok((generator, true)),
+            Resolved::Pool(pool) => pool,
+        };
+        let candidates =
+            self.store().candidates_of_prompt(tenant, pool.as_ref(), request.prompt.asked()).await?;
+        if let (true, Some(pool)) = (candidates.is_empty(), pool)
+            && self.store().pool_revision(tenant, &pool).await?.is_none()
+        {
+            return Err(EngineError::PoolNotFound(pool));
+        }
+        Ok((Arc::new(PoolGenerator::new(candidates)), false))
+    }
+}
+
+/// u = β Vᵀλ̂, for the language model that V was trained on and no other.
+fn guidance(
+    model: &ServingModel,
+    person: &Person,
+    generator: &dyn Generator,
+    guidance_scale: f64,
+) -> Result<Guidance, EngineError> {
+    let Some(written_by) = generator.language_model() else {
+        let allowed = "BEST_OF_N or UNGUIDED where completions come from a pool";
+        return Err(Invalid::new("strategy", "VALUE_GUIDED", allowed).into());
+    };
+    let version = || model.version.clone();
+    let head = model.resident.model().value_head().ok_or_else(|| EngineError::NoValueHead(version()))?;
+    if head.record.language_model_hash != written_by {
+        return Err(EngineError::ForeignValueHead {
+            version: version(),
+            language_model: head.record.language_model.clone(),
+        });
+    }
+    let direction = head.direction(person.posterior.coefficients(), guidance_scale);
+    Ok(Guidance { direction, tokens: VALUE_TOKENS })
+}
+
+/// What a completion's task needs.
+struct Making {
+    request: Generate,
+    model: Arc<ServingModel>,
+    person: Person,
+    started: Instant,
+    events: mpsc::UnboundedSender<Result<GenerationEvent, EngineError>>,
+}
+
+impl Making {
+    async fn run(self, completions: Completions) {
+        let events = self.events.clone();
+        tokio::select! {
+            made = self.make(completions) => {
+                // Whoever has left in the meantime does not want it any more.
+                let _ = events.send(made.map(|generated| GenerationEvent::Finished(Box::new(generated))));
+            }
+            () = events.closed() => {}
+        }
+    }
+
+    /// Follows the candidates to their ends, and chooses. Where the first one is the answer whatever comes, its text is
+    /// passed on as it is written; else the chosen one's at the end.
+    async fn make(&self, mut candidates: Completions) -> Result<Generated, EngineError> {
+        let first_counts = match self.request.strategy {
+            GenerationStrategy::Unguided => true,
+            // Of several guided completions the best is chosen.
+            GenerationStrategy::ValueGuided => self.request.candidates.is_none_or(|count| count == 1),
+            GenerationStrategy::BestOfN | GenerationStrategy::StyleGuided => false,
+        };
+        let prompt_tokens = candidates.prompt_tokens;
+        let mut completions = Vec::new();
+        while let Some(event) = candidates.next().await {
+            match event? {
+                Event::Delta { index: 0, text } if first_counts => {
+                    let _ = self.events.send(Ok(GenerationEvent::Delta(text)));
+                }
+                Event::Delta { .. } => {}
+                Event::Finished { index, completion } => completions.push((index, completion)),
+            }
+        }
+        completions.sort_by_key(|(index, _)| *index);
+        let completions: Vec<_> = completions.into_iter().map(|(_, completion)| completion).collect();
+        let generation = self.started.elapsed();
 
         let started = Instant::now();
-        let texts = completions.iter().map(|completion| (request.prompt.clone(), completion.text.clone()));
-        let features = model.resident.features(texts.collect()).await?;
-        let ranking = best_of_n(&features, &person.posterior, request.risk_aversion)?;
+        let prompt = self.request.prompt.asked();
+        let texts = completions.iter().map(|completion| (prompt.to_owned(), completion.text.clone()));
+        let features = self.model.resident.features(texts.collect()).await?;
+        let ranking = best_of_n(&features, &self.person.posterior, self.request.risk_aversion)?;
         let candidates: Vec<_> = ranking
             .ranked
             .iter()
@@ -134,36 +265,26 @@ impl Engine {
             .collect();
         let scoring = started.elapsed();
 
-        let chosen = match request.strategy {
-            GenerationStrategy::Unguided => candidates.iter().find(|candidate| candidate.index == 0),
-            _ => candidates.first(),
+        let chosen = if first_counts {
+            candidates.iter().find(|candidate| candidate.index == 0)
+        } else {
+            candidates.first()
         };
         let chosen = chosen.ok_or(EngineError::PromptNotInPool)?;
+        let (chosen, reward, baseline_reward) = (chosen.index, chosen.reward, ranking.baseline);
+        if !first_counts {
+            let _ = self.events.send(Ok(GenerationEvent::Delta(completions[chosen].text.clone())));
+        }
         Ok(Generated {
-            seed,
-            revision: person.revision,
-            model_version: model.version.clone(),
-            completion: completions.swap_remove(chosen.index),
-            reward: chosen.reward,
-            baseline_reward: ranking.baseline,
+            completions,
+            chosen,
+            reward,
+            baseline_reward,
             candidates,
+            prompt_tokens,
             generation,
             scoring,
         })
-    }
-
-    async fn generator(&self, tenant: &TenantId, request: &Generate) -> Result<PoolGenerator, EngineError> {
-        let pool = match &request.generator {
-            GeneratorName::AnyPool => None,
-            GeneratorName::Pool(name) => Some(name),
-        };
-        let candidates = self.store().candidates_of_prompt(tenant, pool, &request.prompt).await?;
-        if let (true, Some(pool)) = (candidates.is_empty(), pool)
-            && self.store().pool_revision(tenant, pool).await?.is_none()
-        {
-            return Err(EngineError::PoolNotFound(pool.clone()));
-        }
-        Ok(PoolGenerator::new(candidates))
     }
 }
 
@@ -171,7 +292,18 @@ impl From<GenerateError> for EngineError {
     fn from(error: GenerateError) -> Self {
         match error {
             GenerateError::PromptNotInPool => Self::PromptNotInPool,
-            upstream => Self::LanguageModel(upstream),
+            GenerateError::PromptTooLong { given, allowed } => {
+                let allowed = format!("at most {allowed} tokens, the language model's context");
+                Invalid::new("prompt", format!("{given} tokens"), allowed).into()
+            }
+            GenerateError::TooMany { given, allowed } => {
+                Invalid::new("candidates", given, format!("1 to {allowed}")).into()
+            }
+            GenerateError::Model(ModelError::ChatTemplate { reason }) => {
+                Invalid::new("messages", reason, "a conversation that the model's chat template takes").into()
+            }
+            GenerateError::Stopped => Self::Draining,
+            other => Self::LanguageModel(other),
         }
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::registry::is_same;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::TenantId;
+use crate::model::Manifest;
 
 impl Engine {
     /// Registers the artifact at `location` as the tenant's and activates it. An artifact that is registered already
@@ -23,7 +23,8 @@ impl Engine {
             .await?;
         if !new {
             let registered = self.model_row(tenant, Some(&model.version)).await?;
-            if !is_same(&serde_json::from_str(&registered.manifest)?, model.manifest()) {
+            let known: Manifest = serde_json::from_str(&registered.manifest)?;
+            if !known.is_same_model(model.manifest()) {
                 return Err(EngineError::VersionTaken {
                     version: model.version.clone(),
                     location: registered.location,

@@ -15,6 +15,7 @@ mod describe_model;
 mod error;
 mod exact;
 mod generate;
+mod generators;
 mod get_user;
 mod idempotency;
 mod import_candidates;
@@ -52,7 +53,8 @@ pub use delete_preference::DeletePreference;
 pub use describe_model::{BaseFunction, ModelDescription};
 pub use error::EngineError;
 pub(crate) use error::is_damage;
-pub use generate::{Generate, Generated, GenerationStrategy, GeneratorName};
+pub use generate::{Generate, Generated, Generation, GenerationEvent, GenerationStrategy};
+pub use generators::GeneratorName;
 pub use import_candidates::{CandidatesImported, PoolSummary};
 pub use import_preferences::PreferencesImported;
 pub use model_summary::ModelSummary;
@@ -65,7 +67,7 @@ pub use train::{Train, Tune};
 pub use training_job::TrainingJob;
 
 // What the verbs' requests, replies and errors are made of: whoever calls them needs no other room.
-pub use crate::generate::Finish;
+pub use crate::generate::{Finish, GenerateError, Prompt, Sampling};
 pub use crate::math::Acquisition;
 pub use crate::math::questions::MAX_BASE_FUNCTIONS;
 pub use crate::model::{Example, ModelError};
@@ -74,6 +76,7 @@ pub use crate::store::{JobState, ModelState, PreferenceRow, StoreError, UnixMill
 use crate::domain::{TenantId, UserId};
 use crate::model::{ArtifactLocation, BackboneOptions, ResidentConfig};
 use crate::store::Store;
+use generators::Generators;
 use pools::PoolCache;
 use worker::TrainingSignals;
 
@@ -104,6 +107,8 @@ pub struct EngineConfig {
     pub job_poll: Duration,
     /// How long ActivateModel waits for the change to be done before it tells how it stands.
     pub activation_wait: Duration,
+    /// Names of the language models that completions are written with; the first is the default.
+    pub generators: Vec<String>,
     /// Seed of the questions' order and of generation; nothing: drawn from the system.
     pub seed: Option<u64>,
 }
@@ -120,6 +125,7 @@ impl Default for EngineConfig {
             job_lease: Duration::from_secs(30),
             job_poll: Duration::from_secs(1),
             activation_wait: Duration::from_secs(20),
+            generators: Vec::new(),
             seed: None,
         }
     }
@@ -135,6 +141,7 @@ struct Shared {
     store: Store,
     models: ModelRegistry,
     pools: PoolCache,
+    generators: Generators,
     config: EngineConfig,
     clock: Clock,
     seeds: Mutex<ChaCha8Rng>,
@@ -161,6 +168,7 @@ impl Engine {
             shared: Arc::new(Shared {
                 models: ModelRegistry::new(&config),
                 pools: PoolCache::default(),
+                generators: Generators::new(config.generators.clone()),
                 seeds: Mutex::new(seeds),
                 draining: CancellationToken::new(),
                 training: TrainingSignals::default(),

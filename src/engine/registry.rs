@@ -7,7 +7,8 @@ use super::{Engine, EngineConfig, EngineError};
 use crate::domain::{Invalid, ModelVersion, TenantId};
 use crate::math::Prior;
 use crate::model::{
-    Artifact, ArtifactLocation, BackboneOptions, Manifest, ResidentConfig, ResidentModel, RewardModel,
+    Artifact, ArtifactLocation, BackboneOptions, Manifest, OpenBackbones, ResidentConfig, ResidentModel,
+    RewardModel,
 };
 use crate::store::{ModelRow, ModelState};
 
@@ -50,6 +51,7 @@ pub struct ModelRegistry {
 struct Shared {
     resident: ResidentConfig,
     backbone: BackboneOptions,
+    backbones: Arc<OpenBackbones>,
     /// By location of the artifact.
     loaded: RwLock<HashMap<String, Arc<ServingModel>>>,
     active: RwLock<HashMap<TenantId, Slot>>,
@@ -69,6 +71,7 @@ impl ModelRegistry {
             shared: Arc::new(Shared {
                 resident: config.resident.clone(),
                 backbone: config.backbone.clone(),
+                backbones: Arc::default(),
                 loaded: RwLock::default(),
                 active: RwLock::default(),
                 readiness: watch::Sender::new(Readiness::Starting),
@@ -95,14 +98,14 @@ impl ModelRegistry {
         let loaded = || self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner);
         let manifest = Artifact::load_manifest(&ArtifactLocation::new(location)).await?;
         if let Some(model) = loaded().get(location)
-            && is_same(model.manifest(), &manifest)
+            && is_unchanged(model.manifest(), &manifest)
         {
             return Ok(model.clone());
         }
         let (artifact, backbone) = (ArtifactLocation::new(location), self.shared.backbone.clone());
-        let resident = self.shared.resident.clone();
+        let (backbones, resident) = (self.shared.backbones.clone(), self.shared.resident.clone());
         let model = tokio::task::spawn_blocking(move || {
-            let model = RewardModel::open(&artifact, &backbone)?;
+            let model = RewardModel::open_among(&backbones, &artifact, &backbone)?;
             serving(ResidentModel::start(Arc::new(model), &resident)?)
         })
         .await??;
@@ -110,7 +113,7 @@ impl ModelRegistry {
         let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
         match loaded.get(location) {
             // Another call was quicker.
-            Some(there) if is_same(there.manifest(), model.manifest()) => Ok(there.clone()),
+            Some(there) if is_unchanged(there.manifest(), model.manifest()) => Ok(there.clone()),
             _ => {
                 loaded.insert(location.to_owned(), model.clone());
                 Ok(model)
@@ -123,7 +126,7 @@ impl ModelRegistry {
     pub(super) async fn load_registered(&self, row: &ModelRow) -> Result<Arc<ServingModel>, EngineError> {
         let model = self.load(&row.location).await?;
         let registered: Manifest = serde_json::from_str(&row.manifest)?;
-        if is_same(&registered, model.manifest()) {
+        if registered.is_same_model(model.manifest()) {
             return Ok(model);
         }
         Err(EngineError::ModelReplaced {
@@ -150,6 +153,11 @@ impl ModelRegistry {
     /// Follows whether this server can personalise.
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
         self.shared.readiness.subscribe()
+    }
+
+    /// Has those who follow readiness look again.
+    pub(super) fn announce_again(&self) {
+        self.shared.readiness.send_modify(|_| {});
     }
 
     fn put(&self, tenant: &TenantId, slot: Slot) {
@@ -183,8 +191,8 @@ impl Engine {
     }
 }
 
-/// Whether two manifests are of the same model: of its name, and of its files.
-pub(super) fn is_same(one: &Manifest, other: &Manifest) -> bool {
+/// Whether two manifests are of the same model with the same files, a value head included.
+fn is_unchanged(one: &Manifest, other: &Manifest) -> bool {
     one.version == other.version && one.files == other.files
 }
 

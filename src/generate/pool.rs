@@ -2,7 +2,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Completion, Finish, GenerateError, Generator};
+use super::{Completion, Completions, Finish, GenerateError, Generator, Request};
 
 /// Answers with stored candidates of one prompt, by whatever model they were made.
 #[derive(Debug, Clone)]
@@ -18,35 +18,50 @@ impl PoolGenerator {
 }
 
 impl Generator for PoolGenerator {
-    /// Candidates drawn without replacement, each order as likely as any other.
-    fn complete(&self, _prompt: &str, count: usize, seed: u64) -> Result<Vec<Completion>, GenerateError> {
+    /// Candidates drawn without replacement, each order as likely as any other. The prompt is the one that they are stored for.
+    fn generate(&self, request: Request) -> Result<Completions, GenerateError> {
         if self.candidates.is_empty() {
             return Err(GenerateError::PromptNotInPool);
         }
         let mut drawn = self.candidates.clone();
-        drawn.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        drawn.truncate(count);
-        Ok(drawn.into_iter().map(|text| Completion { text, finish: Finish::Stop, tokens: None }).collect())
+        drawn.shuffle(&mut ChaCha8Rng::seed_from_u64(request.seed));
+        drawn.truncate(request.count);
+        let completion = |text| Completion { text, finish: Finish::Stop, tokens: None };
+        Ok(Completions::ready(drawn.into_iter().map(completion)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate::{Prompt, Sampling};
 
-    #[test]
-    fn draws_different_candidates_the_same_ones_for_the_same_seed() {
+    async fn drawn(pool: &PoolGenerator, count: usize, seed: u64) -> Vec<Completion> {
+        let prompt = Prompt::User("x".to_owned());
+        let request = Request { prompt, count, sampling: Sampling::default(), seed, guidance: None };
+        pool.generate(request).unwrap().all().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn draws_different_candidates_the_same_ones_for_the_same_seed() {
         let candidates: Vec<_> = (0..20).map(|i| format!("response {i}")).collect();
         let pool = PoolGenerator::new(candidates.clone());
-        let drawn = pool.complete("x", 8, 3).unwrap();
-        let mut texts: Vec<_> = drawn.iter().map(|completion| completion.text.clone()).collect();
-        assert_eq!(drawn, pool.complete("x", 8, 3).unwrap());
-        assert_ne!(drawn, pool.complete("x", 8, 4).unwrap());
+        let eight = drawn(&pool, 8, 3).await;
+        let mut texts: Vec<_> = eight.iter().map(|completion| completion.text.clone()).collect();
+        assert_eq!(eight, drawn(&pool, 8, 3).await);
+        assert_ne!(eight, drawn(&pool, 8, 4).await);
         texts.sort();
         texts.dedup();
         assert_eq!(texts.len(), 8);
         assert!(texts.iter().all(|text| candidates.contains(text)));
-        assert_eq!(pool.complete("x", 100, 0).unwrap().len(), 20);
-        assert_eq!(PoolGenerator::new(vec![]).complete("x", 1, 0), Err(GenerateError::PromptNotInPool));
+        assert_eq!(drawn(&pool, 100, 0).await.len(), 20);
+    }
+
+    #[test]
+    fn a_pool_without_candidates_has_no_completion() {
+        let prompt = Prompt::User("x".to_owned());
+        let request = Request { prompt, count: 1, sampling: Sampling::default(), seed: 0, guidance: None };
+        let refused = PoolGenerator::new(vec![]).generate(request);
+        assert!(matches!(refused, Err(GenerateError::PromptNotInPool)));
     }
 }

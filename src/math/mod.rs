@@ -7,6 +7,7 @@
 //! | one user's coefficients, §4.2, Eq. 6 and 8 | [`Posterior`], [`Prior`] |
 //! | which question to ask, §4.2, Eq. 7–9 | [`Acquisition`], [`questions`] |
 //! | answering with the learned reward, best-of-N | [`guidance`] |
+//! | value of a text that is not finished yet, for value-guided sampling | [`NormalEquations`] |
 //! | how well choices are predicted, §5 | [`metrics`] |
 //!
 //! `math` never sees a tensor, a text, a row or a socket, and imports no other room. It draws no randomness of its
@@ -24,6 +25,7 @@ mod normal;
 mod posterior;
 mod prior;
 pub mod questions;
+mod ridge;
 
 pub use acquisition::{Acquisition, information_gain};
 pub use error::MathError;
@@ -31,3 +33,4 @@ pub use forgetting::forgetting_weights;
 pub use normal::normal;
 pub use posterior::{Evidence, Posterior, SolverReport, Termination};
 pub use prior::Prior;
+pub use ridge::NormalEquations;

@@ -12,12 +12,13 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Adapter, Examples, Manifest, ModelError};
+use super::{Adapter, Examples, Manifest, ModelError, ValueHead};
 
 const MANIFEST: &str = "manifest.json";
 const HEAD: &str = "head.safetensors";
 const CLASSIC_HEAD: &str = "classic_head.safetensors";
 const ADAPTER: &str = "adapter.safetensors";
+const VALUE_HEAD: &str = "value_head.safetensors";
 const EXAMPLES: &str = "examples.json";
 /// Name of the one tensor of a head's file.
 const WEIGHT: &str = "weight";
@@ -34,6 +35,8 @@ pub struct Artifact {
     pub classic_head: Option<DVector<f32>>,
     /// What tuning made of the backbone; nothing where the head alone was trained.
     pub adapter: Option<Adapter>,
+    /// What steers a language model token by token; nothing where none was trained.
+    pub value_head: Option<ValueHead>,
     /// Training texts at the ends of each base function, J entries; empty where none were kept.
     pub examples: Vec<Examples>,
 }
@@ -51,6 +54,9 @@ impl Artifact {
         }
         if let Some(adapter) = &self.adapter {
             files.push((ADAPTER, adapter.encode()));
+        }
+        if let Some(head) = &self.value_head {
+            files.push((VALUE_HEAD, head.encode()));
         }
         if !self.examples.is_empty() {
             let json =
@@ -74,7 +80,7 @@ impl Artifact {
                 .await
                 .map_err(|error| location.storage(error))?;
         }
-        for old in [MANIFEST, EXAMPLES, ADAPTER, CLASSIC_HEAD, HEAD] {
+        for old in [MANIFEST, EXAMPLES, VALUE_HEAD, ADAPTER, CLASSIC_HEAD, HEAD] {
             match store.delete(&Path::from(old)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(location.storage(error)),
@@ -88,6 +94,38 @@ impl Artifact {
         }
         location.remove_temporary_folder(&temporary(""));
         Ok(manifest)
+    }
+
+    /// Adds a value head to the artifact that lies at `location`, in place of one that is there. Whatever stops this
+    /// half-way, what is left is the artifact without a value head.
+    pub async fn add_value_head(
+        location: &ArtifactLocation,
+        head: &ValueHead,
+    ) -> Result<Manifest, ModelError> {
+        let store = location.store(false)?;
+        let mut manifest = Self::load_manifest_from(&*store, location).await?;
+        let put = async |name: &str, bytes: Vec<u8>| {
+            store.put(&Path::from(name), bytes.into()).await.map_err(|error| location.storage(error))
+        };
+        let json = |manifest: &Manifest| {
+            serde_json::to_vec_pretty(manifest).map_err(|error| location.file(MANIFEST, error))
+        };
+        let bytes = head.encode();
+        if manifest.files.remove(VALUE_HEAD).is_some() {
+            put(MANIFEST, json(&manifest)?).await?;
+        }
+        manifest.files.insert(VALUE_HEAD.to_owned(), sha256(&bytes));
+        put(VALUE_HEAD, bytes).await?;
+        put(MANIFEST, json(&manifest)?).await?;
+        Ok(manifest)
+    }
+
+    /// [`Artifact::add_value_head`] for callers that are not asynchronous.
+    pub fn add_value_head_blocking(
+        location: &ArtifactLocation,
+        head: &ValueHead,
+    ) -> Result<Manifest, ModelError> {
+        block_on(location, Self::add_value_head(location, head))
     }
 
     /// Reads an artifact and checks it: hashes, shapes against the manifest, finite values.
@@ -130,7 +168,14 @@ impl Artifact {
             Some(bytes) => serde_json::from_slice(bytes).map_err(|error| location.file(EXAMPLES, error))?,
             None => Vec::new(),
         };
-        let artifact = Self { head, classic_head, adapter, examples, manifest };
+        let value_head = match files.get(VALUE_HEAD) {
+            Some(bytes) => Some(
+                ValueHead::decode(bytes, manifest.base_functions)
+                    .map_err(|reason| location.file(VALUE_HEAD, reason))?,
+            ),
+            None => None,
+        };
+        let artifact = Self { head, classic_head, adapter, value_head, examples, manifest };
         artifact.check(&location.name)?;
         Ok(artifact)
     }

@@ -21,6 +21,8 @@ pub(super) struct DecoderSettings {
     pub(super) lowercase: bool,
     /// What a text of no tokens is read as: the token that documents begin with, else the one that they end with.
     pub(super) empty: Option<u32>,
+    /// The tokens that documents end with.
+    pub(super) ends: Vec<u32>,
     /// Every file that these settings came from.
     pub(super) files: Vec<PathBuf>,
 }
@@ -50,6 +52,7 @@ impl DecoderSettings {
         let config_path = directory.join("config.json");
         let config: ConfigFile = required(&config_path)?;
         let empty = config.bos_token_id.clone().or(config.eos_token_id.clone()).and_then(TokenIds::first);
+        let ends = config.eos_token_id.clone().map_or_else(Vec::new, TokenIds::all);
         let architecture = config.architecture().map_err(|reason| file_error(&config_path, reason))?;
         if let Some(id) = empty.filter(|&id| id as usize >= architecture.vocab_size) {
             let reason = format!(
@@ -68,6 +71,7 @@ impl DecoderSettings {
             max_tokens: modules.max_tokens,
             lowercase: modules.lowercase,
             empty,
+            ends,
             files,
         })
     }
@@ -114,17 +118,21 @@ struct ConfigFile {
 /// One token or several of the same meaning.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
-enum TokenIds {
+pub(super) enum TokenIds {
     One(u32),
     Several(Vec<u32>),
 }
 
 impl TokenIds {
-    fn first(self) -> Option<u32> {
+    pub(super) fn all(self) -> Vec<u32> {
         match self {
-            Self::One(id) => Some(id),
-            Self::Several(ids) => ids.first().copied(),
+            Self::One(id) => vec![id],
+            Self::Several(ids) => ids,
         }
+    }
+
+    fn first(self) -> Option<u32> {
+        self.all().first().copied()
     }
 }
 

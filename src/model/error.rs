@@ -172,6 +172,45 @@ pub enum ModelError {
         found: usize,
     },
 
+    /// The chat template did not take the conversation.
+    #[error("chat_template: {reason}")]
+    ChatTemplate {
+        /// What the template raised.
+        reason: String,
+    },
+
+    /// A conversation was given to a language model without a chat template.
+    #[error(
+        "{id} has no chat template (chat_template.jinja, or tokenizer_config.json: chat_template), so that it reads no conversations"
+    )]
+    NoChatTemplate {
+        /// The model's name.
+        id: String,
+    },
+
+    /// More tokens than the model has positions for.
+    #[error("{tokens} tokens; allowed: at most {context}, the model's context")]
+    ContextLength {
+        /// Tokens of the sequence.
+        tokens: usize,
+        /// Positions.
+        context: usize,
+    },
+
+    /// The weights would not fit.
+    #[error(
+        "out of memory: {:.2} GiB are needed for the weights, {:.2} GiB are available; allowed: a smaller backbone, or \
+         more memory for this server",
+        gib(*needed),
+        gib(*available)
+    )]
+    OutOfMemory {
+        /// Bytes.
+        needed: u64,
+        /// Bytes that the machine or the container has left.
+        available: u64,
+    },
+
     /// The model's queue is full: try again shortly.
     #[error("the model's queue is full ({capacity} requests are waiting)")]
     QueueFull {
@@ -190,4 +229,8 @@ pub enum ModelError {
     /// A tensor operation failed.
     #[error("tensor: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
 }

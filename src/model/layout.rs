@@ -1,5 +1,6 @@
 //! Reading of a folder in Hugging Face layout: what its JSON files say of a model of texts.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_transformers::models::bert;
@@ -147,10 +148,19 @@ pub(super) fn file_error(path: &Path, reason: impl std::fmt::Display) -> ModelEr
 
 /// The whole file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|error| match error.kind() {
+    std::fs::read(path).map_err(|error| unreadable(path, error))
+}
+
+/// The file, to be read piece by piece.
+pub(super) fn open(path: &Path) -> Result<File, ModelError> {
+    File::open(path).map_err(|error| unreadable(path, error))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> ModelError {
+    match error.kind() {
         std::io::ErrorKind::NotFound => file_error(path, "is missing"),
         _ => file_error(path, error),
-    })
+    }
 }
 
 pub(super) fn required<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {

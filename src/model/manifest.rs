@@ -60,6 +60,17 @@ impl Manifest {
     /// The layout that this version writes, and the only one that it reads.
     pub const FORMAT: u32 = 1;
 
+    /// Whether another manifest is of the same model: of its name, and of the files that φ and people's fits rest on. A value head
+    /// may come later.
+    pub fn is_same_model(&self, other: &Self) -> bool {
+        let rest = |manifest: &Self| {
+            let mut files = manifest.files.clone();
+            files.remove("value_head.safetensors");
+            files
+        };
+        self.version == other.version && rest(self) == rest(other)
+    }
+
     /// Whether the user's comparisons were part of training (up to a collision of 128-bit hashes).
     pub fn was_trained_on(&self, user_id: &str) -> bool {
         self.training_users.contains(user_id)

@@ -24,9 +24,13 @@ mod feature_cache;
 mod gradients;
 mod hub;
 mod kernels;
+mod language_model;
 mod layout;
 mod lexical;
 mod manifest;
+mod memory;
+mod metrics;
+mod open_backbones;
 mod opening;
 mod packed_bert;
 mod packed_decoder;
@@ -37,6 +41,8 @@ mod static_embedding;
 mod tokens;
 mod tunable;
 mod tuning;
+mod value_head;
+mod weights;
 
 pub use adapter::Adapter;
 pub use artifact::{Artifact, ArtifactLocation};
@@ -44,11 +50,16 @@ pub use backbone::{
     Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, has_weights, open_backbone,
     open_tuned,
 };
+pub use chat_template::Message;
 pub use error::ModelError;
 pub use examples::{Example, Examples};
+pub use language_model::{Extension, Hidden, LanguageModel, Sequence};
 pub use lexical::{Lexical, MEASURES, Measure, interpretable_measures};
 pub use manifest::{Manifest, PriorRecord, TrainingUsers};
+pub use metrics::ModelMetrics;
+pub use open_backbones::OpenBackbones;
 pub use resident::{ResidentConfig, ResidentModel};
 pub use reward::RewardModel;
 pub use tunable::{TunableBackbone, TunableNetwork};
 pub use tuning::Tuning;
+pub use value_head::{PositionScore, ValueHead, ValueHeadRecord};

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::layout::{file_error, read, weight_files};
 use super::tokens::{Template, TextTokenizer};
+use super::weights::read_weights;
 use super::{Backbone, ModelError, Text};
 
 /// The files of a folder on their way to a backbone; whatever is read goes into the backbone's hash.
@@ -61,16 +62,10 @@ impl<'a> Opening<'a> {
         self.directory.join("tokenizer.json")
     }
 
-    /// The tensors of all weight files, on `device`.
+    /// The tensors of all weight files, on `device` and in float32.
     pub(super) fn weights(&mut self, device: &Device) -> Result<Weights, ModelError> {
         let mut files = weight_files(self.directory)?;
-        let mut tensors = HashMap::new();
-        for file in &files {
-            let bytes = read(file)?;
-            self.hasher.update(Sha256::digest(&bytes));
-            let loaded = candle_core::safetensors::load_buffer(&bytes, device);
-            tensors.extend(loaded.map_err(|error| file_error(file, error))?);
-        }
+        let tensors = read_weights(&files, device, &mut self.hasher)?;
         Ok(Weights { tensors, path: files.swap_remove(0) })
     }
 

@@ -1,8 +1,12 @@
+mod cached;
+
 use candle_core::{Result, Tensor};
 use candle_nn::{Linear, Module, RmsNorm, VarBuilder, linear_b, linear_no_bias, rms_norm};
 
 use super::decoder_config::DecoderConfig;
 use super::kernels::Kernels;
+
+pub(super) use self::cached::{Kind, KvCache, Step};
 
 /// Queries of one attention product: for a long text the weights are (heads × this × keys), never keys squared.
 const QUERY_BLOCK: usize = 256;
@@ -12,8 +16,8 @@ const QUERY_BLOCK: usize = 256;
 ///
 /// Token rows of all texts lie one after the other without padding, so that every product but attention's sees one
 /// (tokens × width) matrix, and no text's result depends on another's length. What several texts begin with is there
-/// once: the rows of each ending attend to it. There is no cache between calls. The language model's own head is not
-/// loaded.
+/// once: the rows of each ending attend to it. [`PackedDecoder::forward`] keeps nothing between calls; [`PackedDecoder::step`] goes on from a [`KvCache`].
+/// The language model's own head is not loaded.
 pub(super) struct PackedDecoder {
     words: Tensor,
     layers: Vec<Layer>,
@@ -65,6 +69,11 @@ impl PackedDecoder {
         })
     }
 
+    /// The word embeddings, (vocabulary, d).
+    pub(super) fn words(&self) -> &Tensor {
+        &self.words
+    }
+
     /// The rows of each text after the final norm, (tokens, d) a text, those of the prefix included; family by family.
     pub(super) fn forward(&self, families: &[Family<'_>]) -> Result<Vec<Tensor>> {
         let plan = Plan::new(families, &self.frequencies)?;
@@ -111,8 +120,12 @@ impl Layer {
 
     fn forward(&self, rows: &Tensor, plan: &Plan) -> Result<Tensor> {
         let attended = self.attend(&self.kernels.rms_norm(&self.input_norm, rows)?, plan)?;
-        let rows = (self.attention_output.forward(&attended)? + rows)?;
-        let normed = self.kernels.rms_norm(&self.output_norm, &rows)?;
+        self.feed_forward(&(self.attention_output.forward(&attended)? + rows)?)
+    }
+
+    /// x + down(SiLU(gate x̂) ⊙ up x̂), x̂ the normed row.
+    fn feed_forward(&self, rows: &Tensor) -> Result<Tensor> {
+        let normed = self.kernels.rms_norm(&self.output_norm, rows)?;
         let wide = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
         self.down.forward(&wide)? + rows
     }

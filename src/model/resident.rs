@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 
 use super::feature_cache::FeatureCache;
+use super::metrics::{Meters, ModelMetrics};
 use super::{Manifest, ModelError, RewardModel, Text};
 use crate::domain::ContentHash;
 
@@ -35,11 +36,19 @@ pub struct ResidentConfig {
     pub batch_bytes: usize,
     /// φ's to remember.
     pub cache_entries: usize,
+    /// Where it is counted what the thread does.
+    pub metrics: ModelMetrics,
 }
 
 impl Default for ResidentConfig {
     fn default() -> Self {
-        Self { queue: 256, batch_texts: 256, batch_bytes: 256 * 1024, cache_entries: 65_536 }
+        Self {
+            queue: 256,
+            batch_texts: 256,
+            batch_bytes: 256 * 1024,
+            cache_entries: 65_536,
+            metrics: ModelMetrics::default(),
+        }
     }
 }
 
@@ -50,6 +59,7 @@ struct Shared {
     /// Nothing once the model has been shut down.
     sender: Mutex<Option<mpsc::Sender<Request>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    meters: Meters,
 }
 
 /// The texts of one call, and where its answer goes.
@@ -67,7 +77,13 @@ impl ResidentModel {
         let cache = Arc::new(Mutex::new(FeatureCache::new(config.cache_entries)));
         let (sender, receiver) = mpsc::channel(config.queue.max(1));
         let (ready, warm) = std::sync::mpsc::channel();
-        let worker = Worker { model: model.clone(), cache: cache.clone(), config: config.clone() };
+        let meters = config.metrics.of(&model.manifest().version);
+        let worker = Worker {
+            model: model.clone(),
+            cache: cache.clone(),
+            config: config.clone(),
+            meters: meters.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name(format!("model {}", model.manifest().version))
             .spawn(move || worker.run(receiver, &ready))
@@ -80,6 +96,7 @@ impl ResidentModel {
                 queue: config.queue.max(1),
                 sender: Mutex::new(Some(sender)),
                 thread: Mutex::new(Some(thread)),
+                meters,
             }),
         })
     }
@@ -90,6 +107,7 @@ impl ResidentModel {
     pub async fn features(&self, texts: Vec<(String, String)>) -> Result<Vec<DVector<f64>>, ModelError> {
         let keys = content_hashes(&texts);
         if let Some(features) = lock(&self.shared.cache).get_all(&keys) {
+            self.shared.meters.cache_hits.inc_by(features.len() as u64);
             return Ok(features);
         }
         let (reply, answer) = oneshot::channel();
@@ -101,6 +119,7 @@ impl ResidentModel {
                 mpsc::error::TrySendError::Closed(_) => ModelError::Stopped,
             })?,
         }
+        self.shared.meters.queue_depth.set(self.queue_depth() as i64);
         answer.await.unwrap_or(Err(ModelError::Stopped))
     }
 
@@ -139,6 +158,7 @@ struct Worker {
     model: Arc<RewardModel>,
     cache: Arc<Mutex<FeatureCache>>,
     config: ResidentConfig,
+    meters: Meters,
 }
 
 impl Worker {
@@ -175,6 +195,8 @@ impl Worker {
                     .map(|(prompt, response)| prompt.len() + response.len())
                     .sum::<usize>();
                 batch.push(request);
+            } else {
+                self.meters.dropped_requests.inc();
             }
             let full = texts >= self.config.batch_texts || bytes >= self.config.batch_bytes;
             next = if full { None } else { receiver.try_recv().ok() };
@@ -185,6 +207,10 @@ impl Worker {
     /// All requests together; where that fails, one by one, so that each hears of its own failure only.
     fn answer(&self, batch: Vec<Request>, waiting: usize) {
         let started = Instant::now();
+        self.meters.queue_depth.set(waiting as i64);
+        for request in &batch {
+            self.meters.queue_wait.observe((started - request.queued).as_secs_f64());
+        }
         let span = tracing::debug_span!("model.batch", batch.requests = batch.len(), queue.depth = waiting);
         for request in &batch {
             span.follows_from(&request.span);
@@ -202,7 +228,9 @@ impl Worker {
                 })
                 .collect(),
         };
-        let duration_ms = started.elapsed().as_secs_f64() * 1e3;
+        let duration = started.elapsed();
+        self.meters.batch_time.observe(duration.as_secs_f64());
+        let duration_ms = duration.as_secs_f64() * 1e3;
         tracing::debug!(batch.texts = texts, duration_ms, "embedded a batch");
         for (request, answer) in batch.into_iter().zip(answers) {
             let waited_ms = (started - request.queued).as_secs_f64() * 1e3;
@@ -225,7 +253,8 @@ impl Worker {
             let texts: Vec<_> =
                 request.texts.iter().map(|(prompt, response)| Text::new(prompt, response)).collect();
             if !self.model.backbone().fits(&texts)? {
-                answers.push(Some(self.model.features(&texts)?));
+                self.meters.cut_texts.inc_by(texts.len() as u64);
+                answers.push(Some(self.embed(&texts)?));
                 continue;
             }
             answers.push(None);
@@ -233,14 +262,17 @@ impl Worker {
             for (key, text) in content_hashes(&request.texts).into_iter().zip(texts) {
                 if seen.insert(key) {
                     match cache.get(&key) {
-                        Some(phi) => drop(known.insert(key, phi)),
+                        Some(phi) => {
+                            self.meters.cache_hits.inc();
+                            known.insert(key, phi);
+                        }
                         None => missing.push((key, text)),
                     }
                 }
             }
         }
         let texts: Vec<_> = missing.iter().map(|(_, text)| *text).collect();
-        let fresh = self.model.features(&texts)?;
+        let fresh = self.embed(&texts)?;
         let mut cache = lock(&self.cache);
         for ((key, _), phi) in missing.into_iter().zip(fresh) {
             cache.insert(key, phi.clone());
@@ -254,6 +286,15 @@ impl Worker {
             .zip(requests)
             .map(|(answer, request)| answer.unwrap_or_else(|| of(request)))
             .collect())
+    }
+
+    /// φ of texts that nobody remembers.
+    fn embed(&self, texts: &[Text<'_>]) -> Result<Vec<DVector<f64>>, ModelError> {
+        let embeddings = self.model.embed(texts)?;
+        let tokens: usize = embeddings.iter().map(|embedding| embedding.tokens).sum();
+        self.meters.batch_texts.observe(texts.len() as f64);
+        self.meters.batch_tokens.observe(tokens as f64);
+        self.model.features_of_embeddings(&embeddings)
     }
 }
 

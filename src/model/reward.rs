@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use nalgebra::DVector;
 
 use super::{
-    Artifact, ArtifactLocation, Backbone, BackboneOptions, Embedding, Manifest, ModelError, Text,
-    open_backbone, open_tuned,
+    Artifact, ArtifactLocation, Backbone, BackboneOptions, Embedding, Manifest, ModelError, OpenBackbones,
+    Text, ValueHead,
 };
 
 /// φ(x, y) = W h(x, y): a backbone with the head that was trained on it, both resident on the device.
@@ -16,26 +16,31 @@ pub struct RewardModel {
     head: Tensor,
     /// w, d × 1.
     classic_head: Option<Tensor>,
+    value_head: Option<ValueHead>,
 }
 
 impl RewardModel {
     /// Loads the artifact at `location` and opens the backbone that its manifest names, tuned where the artifact has
     /// an adapter.
     pub fn open(location: &ArtifactLocation, options: &BackboneOptions) -> Result<Self, ModelError> {
+        Self::open_among(&OpenBackbones::default(), location, options)
+    }
+
+    /// As [`Self::open`], on the backbone that is open already where one of `backbones` is it.
+    pub fn open_among(
+        backbones: &OpenBackbones,
+        location: &ArtifactLocation,
+        options: &BackboneOptions,
+    ) -> Result<Self, ModelError> {
         let artifact = Artifact::load_blocking(location)?;
-        let record = &artifact.manifest.backbone;
-        let options = BackboneOptions { template: record.template.clone(), ..options.clone() };
-        let backbone = match &artifact.adapter {
-            Some(adapter) => open_tuned(&record.spec, &options, adapter)?,
-            None => open_backbone(&record.spec, &options)?,
-        };
+        let backbone = backbones.open(&artifact.manifest.backbone, artifact.adapter.as_ref(), options)?;
         Self::new(artifact, backbone, &options.device.open()?)
     }
 
     /// A loaded artifact on a backbone that is already open. The backbone must be the one that the head was trained
     /// on, by its hash.
     pub fn new(artifact: Artifact, backbone: Arc<dyn Backbone>, device: &Device) -> Result<Self, ModelError> {
-        let Artifact { manifest, head, classic_head, .. } = artifact;
+        let Artifact { manifest, head, classic_head, value_head, .. } = artifact;
         let record = &manifest.backbone;
         if record.hash != backbone.hash() || record.dimension != backbone.dimension() {
             return Err(ModelError::ForeignBackbone {
@@ -51,7 +56,7 @@ impl RewardModel {
             Some(w) => Some(Tensor::from_slice(w.as_slice(), (d, 1), device)?),
             None => None,
         };
-        Ok(Self { manifest, backbone, head, classic_head })
+        Ok(Self { manifest, backbone, head, classic_head, value_head })
     }
 
     /// φ for each of `texts`, J numbers each. Texts of one prompt belong in one call: see [`Backbone::embed`].
@@ -82,6 +87,11 @@ impl RewardModel {
     /// What training said of the model.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What steers a language model token by token; nothing where none was trained.
+    pub fn value_head(&self) -> Option<&ValueHead> {
+        self.value_head.as_ref()
     }
 
     /// The backbone, to share with another head.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::engine::{EngineError, ModelError, StoreError, is_damage};
+use crate::engine::{EngineError, GenerateError, ModelError, StoreError, is_damage};
 
 /// Who names the reasons, in google.rpc.ErrorInfo.
 pub(super) const DOMAIN: &str = "pref.dev";
@@ -41,6 +41,8 @@ fn code(error: &EngineError) -> Code {
         EngineError::Invalid(_) => Code::InvalidArgument,
         EngineError::TooLarge(_) => Code::ResourceExhausted,
         EngineError::NoActiveModel
+        | EngineError::NoValueHead(_)
+        | EngineError::ForeignValueHead { .. }
         | EngineError::ModelReplaced { .. }
         | EngineError::QueryAlreadyAnswered(_)
         | EngineError::RevisionNotReached { .. }
@@ -57,11 +59,13 @@ fn code(error: &EngineError) -> Code {
         EngineError::RequestIdReused | EngineError::VersionTaken { .. } => Code::AlreadyExists,
         EngineError::LostRace => Code::Aborted,
         EngineError::Unimplemented(_) => Code::Unimplemented,
-        EngineError::ModelNotResident(_) | EngineError::Draining | EngineError::LanguageModel(_) => {
-            Code::Unavailable
-        }
+        EngineError::LanguageModel(GenerateError::QueueFull { .. }) => Code::ResourceExhausted,
+        EngineError::ModelNotResident(_)
+        | EngineError::GeneratorNotResident(_)
+        | EngineError::Draining
+        | EngineError::LanguageModel(_) => Code::Unavailable,
         EngineError::Model(error) => match error {
-            ModelError::QueueFull { .. } => Code::ResourceExhausted,
+            ModelError::QueueFull { .. } | ModelError::OutOfMemory { .. } => Code::ResourceExhausted,
             ModelError::Stopped => Code::Unavailable,
             _ if is_damage(error) => Code::FailedPrecondition,
             _ => Code::Internal,
@@ -82,7 +86,9 @@ fn details(code: Code, reason: &str) -> ErrorDetails {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
     let delay = match (code, reason) {
         (Code::Aborted, _) => Some(Duration::from_millis(10)),
-        (Code::ResourceExhausted, "OVERLOADED" | "MODEL_QUEUE_FULL") => Some(Duration::from_millis(100)),
+        (Code::ResourceExhausted, "OVERLOADED" | "MODEL_QUEUE_FULL" | "GENERATOR_QUEUE_FULL") => {
+            Some(Duration::from_millis(100))
+        }
         (Code::Unavailable, _) => Some(Duration::from_millis(500)),
         _ => None,
     };

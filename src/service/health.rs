@@ -4,7 +4,7 @@ use tonic_health::server::HealthReporter;
 use super::proto::candidate_service_server::SERVICE_NAME as CANDIDATES;
 use super::proto::personalization_service_server::SERVICE_NAME as PERSONALIZATION;
 use super::proto::training_service_server::SERVICE_NAME as TRAINING;
-use crate::engine::{ModelRegistry, Readiness};
+use crate::engine::{Engine, Readiness};
 
 /// What the health service says of the whole server ("") and of each service.
 ///
@@ -22,11 +22,12 @@ pub(super) async fn announce(health: &HealthReporter, readiness: Option<Readines
     health.set_service_status(PERSONALIZATION, personalization).await;
 }
 
-/// Announces every change of readiness; never returns.
-pub(super) async fn follow(health: &HealthReporter, models: &ModelRegistry) {
-    let mut readiness = models.readiness();
+/// Announces every change of readiness; never returns. Language models count: until the last is there, the server starts.
+pub(super) async fn follow(health: &HealthReporter, engine: &Engine) {
+    let mut readiness = engine.models().readiness();
     loop {
         let now = *readiness.borrow_and_update();
+        let now = if engine.generators_are_resident() { now } else { Readiness::Starting };
         announce(health, Some(now)).await;
         if readiness.changed().await.is_err() {
             // The registry lives as long as the engine that is served.

@@ -9,12 +9,16 @@ mod convert;
 mod deadline;
 mod error;
 mod health;
+mod http;
 mod messages;
+mod metrics;
 mod personalization;
 mod server;
 mod training;
 
 pub use convert::Limits;
+pub use http::serve_http;
+pub use metrics::{CallMetrics, serve_metrics};
 pub use server::{ServeError, ServiceConfig, serve};
 
 use crate::domain::TenantId;

@@ -41,9 +41,14 @@ impl PersonalizationService for Personalization {
         let tenant = tenant_of(&request);
         let with_candidates = request.get_ref().include_candidates;
         let request = convert::generate(request.into_inner(), &self.limits)?;
-        let generated = self.engine.generate(&tenant, request).await?;
-        let events = convert::events(generated, with_candidates);
-        Ok(Response::new(stream::iter(events.map(Ok)).boxed()))
+        let generation = self.engine.generate(&tenant, request).await?;
+        let started = stream::iter([Ok(convert::started(&generation))]);
+        let events = stream::unfold(generation, move |mut generation| async move {
+            let event = generation.next().await?;
+            let event = event.map(|event| convert::generation_event(event, with_candidates));
+            Some((event.map_err(Status::from), generation))
+        });
+        Ok(Response::new(started.chain(events).boxed()))
     }
 
     async fn score(

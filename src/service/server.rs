@@ -14,6 +14,7 @@ use super::candidates::Candidates;
 use super::convert::Limits;
 use super::deadline::DeadlineLayer;
 use super::health::{announce, follow};
+use super::metrics::CallMetrics;
 use super::personalization::Personalization;
 use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::candidate_service_server::CandidateServiceServer;
@@ -43,6 +44,8 @@ pub struct ServiceConfig {
     pub keepalive_interval: Duration,
     /// How long it may take to say so.
     pub keepalive_timeout: Duration,
+    /// Where calls are counted and timed.
+    pub metrics: CallMetrics,
 }
 
 impl Default for ServiceConfig {
@@ -55,6 +58,7 @@ impl Default for ServiceConfig {
             training: true,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            metrics: CallMetrics::default(),
         }
     }
 }
@@ -102,6 +106,7 @@ async fn drive(
                 .on_response(DefaultOnResponse::new().level(Level::DEBUG))
                 .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
         )
+        .layer(config.metrics.clone())
         .map_result(in_our_words)
         .load_shed()
         .concurrency_limit(config.concurrent_calls)
@@ -135,7 +140,7 @@ async fn drive(
 
     tokio::select! {
         ended = &mut server => return Ok(ended?),
-        () = follow(&health, engine.models()) => {}
+        () = follow(&health, &engine) => {}
         () = shutdown => {}
     }
     tracing::info!(drain.timeout_ms = config.drain_timeout.as_millis() as u64, "draining");

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::domain::Invalid;
+use crate::generate::GenerateError;
 use crate::math::MathError;
 use crate::model::ModelError;
 
@@ -61,6 +62,34 @@ pub enum TrainError {
         /// The person.
         user: String,
     },
+    /// Too little to learn a value head from.
+    #[error(
+        "value head: got {prompts} prompts and {rollouts} completions of each; allowed: at least {least} prompts and 2 completions"
+    )]
+    ValueHeadData {
+        /// Distinct prompts.
+        prompts: usize,
+        /// Completions of each.
+        rollouts: usize,
+        /// Fewest prompts.
+        least: usize,
+    },
+    /// A value head that does not predict what texts turn out to be.
+    #[error(
+        "the value head does not predict, and is not kept: R² on prompts that it has not seen is {r_squared:.3} ± {standard_error:.3} up to {until:.1} of a text; \
+         allowed: above two standard errors from half of the text on. More prompts or more completions may help"
+    )]
+    ValueHeadUseless {
+        /// End of the interval, as a share of a text's length.
+        until: f64,
+        /// R²
+        r_squared: f64,
+        /// Over prompts.
+        standard_error: f64,
+    },
+    /// Completions that could not be written.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// Too little to hold a part of it out and still learn.
     #[error(
         "too few judgments to learn from: {judgments} by {users} users of {pairs} pairs; allowed: enough that some with a winner are left when a fifth of the users and of the prompts are held out"

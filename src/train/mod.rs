@@ -17,6 +17,7 @@ mod pipeline;
 mod read;
 mod split;
 mod tune;
+mod value_head;
 mod watch;
 
 pub use dataset::{Builder, Dataset, Pair, Row, TextId};
@@ -29,3 +30,4 @@ pub use pipeline::{ChosenReport, SolverEnd, TrainConfig, TrainReport, Trained, T
 pub use read::{CandidateRow, Limits, candidate_rows, judgment_rows, read_candidates, read_dataset};
 pub use split::{Fold, Quadrant, Split, SplitConfig, folds, split, split_rows};
 pub use tune::{TuneConfig, TuningPoint, TuningReport, remove_checkpoint, train_tuned};
+pub use value_head::{ValueHeadConfig, train_value_head};

@@ -162,6 +162,7 @@ pub fn train(
         head: fitted.factorization.head.map(|value| value as f32),
         classic_head: Some(fitted.classic.map(|value| value as f32)),
         adapter: None,
+        value_head: None,
         examples: labels::examples(data, &fitted.features),
     };
     Ok(Trained { artifact, report })

@@ -56,7 +56,14 @@ pub(crate) fn save(folder: &Path, version: &str, measures: &[&str; BASE_FUNCTION
         labels: measures.iter().map(|&name| name.to_owned()).collect(),
         training_users: TrainingUsers::new([7; 16], ["trained-on"]),
     };
-    let artifact = Artifact { manifest, head, classic_head: None, adapter: None, examples: Vec::new() };
+    let artifact = Artifact {
+        manifest,
+        head,
+        classic_head: None,
+        adapter: None,
+        value_head: None,
+        examples: Vec::new(),
+    };
     let location = ArtifactLocation::new(folder.to_string_lossy());
     artifact.save_blocking(&location).expect("the artifact can be saved");
 }

@@ -3,7 +3,7 @@
 use pref::service::proto::*;
 use tonic::Code;
 
-use crate::app::{PROMPTS, judge, refusal, row};
+use crate::app::{PROMPTS, judge, refusal, refused_field, row};
 use crate::on_both_stores;
 
 const LONG: &str = "Many more words than there have to be in one.";
@@ -118,19 +118,36 @@ on_both_stores! {
         assert_eq!(refused("pool:c", "x").await, (Code::NotFound, "POOL_NOT_FOUND".to_owned()));
         assert_eq!(refused("pool", "y").await, (Code::NotFound, "PROMPT_NOT_IN_POOL".to_owned()));
         assert_eq!(refused("nonsense", "x").await, (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
-        assert_eq!(refused("openai:http://x", "x").await, (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
     }
 }
 
 on_both_stores! {
-    async fn strategies_of_language_models_say_that_they_are_not_there_yet(app) {
+    async fn strategies_of_language_models_need_one(app) {
         app.import_topics().await;
-        for strategy in [GenerationStrategy::ValueGuided, GenerationStrategy::StyleGuided] {
-            let request = GenerateRequest { strategy: strategy.into(), ..generate("ada", PROMPTS[0]) };
-            assert_eq!(refusal(app.generate(request).await), (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+        let guided = |strategy: GenerationStrategy| GenerateRequest { strategy: strategy.into(), ..generate("ada", PROMPTS[0]) };
+        let told = refusal(app.generate(guided(GenerationStrategy::ValueGuided)).await);
+        assert_eq!(told, (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+        let told = refusal(app.generate(guided(GenerationStrategy::StyleGuided)).await);
+        assert_eq!(told, (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+    }
+}
+
+on_both_stores! {
+    async fn of_a_conversation_the_last_message_is_answered(app) {
+        app.import_topics().await;
+        let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+        let conversation = |messages| GenerateRequest { messages, ..generate("ada", "") };
+        let asked = vec![message("user", "Hi"), message("assistant", "Hello"), message("user", PROMPTS[0])];
+        let (_, _, finished) = app.generate(conversation(asked.clone())).await.unwrap();
+        assert_eq!(finished.text, app.generate(generate("ada", PROMPTS[0])).await.unwrap().2.text);
+        for (messages, field) in [
+            (vec![message("wizard", "x")], "messages[0].role"),
+            (asked[..2].to_vec(), "messages"),
+            (vec![message("user", " ")], "messages"),
+        ] {
+            assert_eq!(refused_field(app.generate(conversation(messages)).await), (Code::InvalidArgument, field.to_owned()));
         }
-        let message = Message { role: "user".to_owned(), content: "x".to_owned() };
-        let request = GenerateRequest { messages: vec![message], ..generate("ada", "") };
-        assert_eq!(refusal(app.generate(request).await).0, Code::Unimplemented);
+        let both = GenerateRequest { prompt: "x".to_owned(), ..conversation(asked) };
+        assert_eq!(refused_field(app.generate(both).await), (Code::InvalidArgument, "messages".to_owned()));
     }
 }

@@ -15,6 +15,7 @@ mod commands;
 mod completions;
 mod concurrency;
 mod lifecycle;
+mod metrics;
 mod overload;
 mod people;
 mod pools;

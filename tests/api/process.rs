@@ -23,24 +23,35 @@ const KILLS: usize = 3;
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: String,
+    /// Where it shows metrics, if it does.
+    pub(crate) metrics: Option<String>,
     pub(crate) channel: Channel,
 }
 
 impl Server {
     pub(crate) async fn start(data_dir: &Path, database: Option<&SecretString>) -> Self {
+        Self::launch(data_dir, database, &[]).await
+    }
+
+    /// With settings of its own; of every address that it listens on it tells in a line.
+    pub(crate) async fn launch(data_dir: &Path, database: Option<&SecretString>, settings: &[&str]) -> Self {
         let mut command = pref();
         command.arg("--data-dir").arg(data_dir).args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
         command.args(["--job-lease-seconds", "1"]).arg("--model").arg(artifact::location());
         if let Some(url) = database {
             command.env("PREF_DATABASE_URL", url.expose_secret());
         }
-        let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let mut line = String::new();
+        let mut process = command.args(settings).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let output = process.stdout.take().expect("its output is piped");
-        BufReader::new(output).read_line(&mut line).expect("it says where it listens");
-        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}"));
+        let mut lines = BufReader::new(output).lines();
+        let mut told = |words: &str| {
+            let line = lines.next().expect("it says where it listens").unwrap();
+            line.strip_prefix(words).unwrap_or_else(|| panic!("it said {line:?}")).to_owned()
+        };
+        let address = told("listening on ");
+        let metrics = settings.contains(&"--metrics-listen").then(|| told("metrics on "));
         let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
-        let server = Self { process, address: address.to_owned(), channel };
+        let server = Self { process, address, metrics, channel };
         server.until_serving().await;
         server
     }
@@ -56,7 +67,7 @@ impl Server {
         panic!("the server stopped before it served");
     }
 
-    fn client(&self) -> PersonalizationServiceClient<Channel> {
+    pub(crate) fn client(&self) -> PersonalizationServiceClient<Channel> {
         PersonalizationServiceClient::new(self.channel.clone())
     }
 }

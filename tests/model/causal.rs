@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::encoder::{cut, edit, error_of, in_a_batch_as_alone, largest_difference, numbers, open, options};
 use crate::shared_model;
 
-const TINY_QWEN2: &str = "tiny-random-qwen2";
-const BABYLLAMA: &str = "babyllama";
+pub(crate) const TINY_QWEN2: &str = "tiny-random-qwen2";
+pub(crate) const BABYLLAMA: &str = "babyllama";
 
-fn reference(folder: &Path) -> (Value, f32) {
+pub(crate) fn reference(folder: &Path) -> (Value, f32) {
     let reference: Value = serde_json::from_slice(&fs::read(folder.join("reference.json")).unwrap()).unwrap();
     let tolerance = reference["tolerance"].as_f64().unwrap() as f32;
     (reference, tolerance)

@@ -121,6 +121,7 @@ pub(crate) fn artifact(backbone: &dyn Backbone) -> Artifact {
         head,
         classic_head: Some(classic),
         adapter: None,
+        value_head: None,
         examples: vec![],
     }
 }

@@ -14,6 +14,7 @@ mod artifact;
 mod causal;
 mod encoder;
 mod hub;
+mod language_model;
 mod made;
 mod resident;
 mod static_embedding;

@@ -10,6 +10,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
+#[path = "../support/shared_model.rs"]
+mod shared_model;
 #[path = "../support/skip.rs"]
 mod skip;
 
@@ -67,15 +69,33 @@ fn the_python_client_retries_with_the_same_request_id() {
     succeed(Command::new(python).arg(root("tests/python/retries.py")));
 }
 
+/// The two clients that most chat products have, unchanged.
+#[test]
+fn openais_client_and_langchains_work_with_another_base_url() {
+    let test = "openais_client_and_langchains_work_with_another_base_url";
+    let Some(python) = python(test) else { return };
+    let Some(story) = shared_model::shared_model(test, "babyllama") else { return };
+    let generator = format!("story=local:{}", story.display());
+    let server = Server::with(&["--http-listen", "127.0.0.1:0", "--generator", &generator]);
+    let base_url = server.told("chat completions on ");
+    succeed(Command::new(python).arg(root("tests/python/chat.py")).arg(base_url));
+}
+
 /// `pref serve` on a free port, with a model of people who differ in how long they like an answer.
 struct Server {
     process: Child,
     address: String,
+    told: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With settings of an address each, which it tells in a line after the first.
+    fn with(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, model) = (folder.path().join("data.jsonl"), folder.path().join("model"));
         std::fs::write(&data, judgments()).unwrap();
@@ -84,12 +104,30 @@ impl Server {
 
         let mut serve = pref(folder.path());
         serve.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--model"]).arg(&model);
-        let mut process = serve.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {line:?}"));
-        let address = address.to_owned();
-        Self { process, address, _folder: folder }
+        let mut process = serve.args(settings).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let addresses = settings.iter().filter(|setting| setting.ends_with("-listen")).count();
+        let told: Vec<_> = lines.take(1 + addresses).map(Result::unwrap).collect();
+        let address = told[0].strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {told:?}"));
+        let server = Self { process, address: address.to_owned(), told, _folder: folder };
+        for _ in 0..600 {
+            let service = ["--service", "pref.v1.PersonalizationService"];
+            let health = pref(server._folder.path())
+                .args(["health", "--address", &server.address])
+                .args(service)
+                .output();
+            if health.unwrap().status.success() {
+                return server;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("the server does not become healthy");
+    }
+
+    /// What it said after these words.
+    fn told(&self, words: &str) -> &str {
+        let line = self.told.iter().find_map(|line| line.strip_prefix(words));
+        line.unwrap_or_else(|| panic!("it said {:?}", self.told))
     }
 }
 

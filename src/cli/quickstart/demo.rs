@@ -11,8 +11,8 @@ use super::world::{POOL, World};
 use crate::cli::in_words::{BaseFunction, styles};
 use crate::domain::{Comparison, Outcome, PairKey, PoolName, TenantId, Weight};
 use crate::engine::{
-    Engine, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery, Profile, QuerySource,
-    SubmitPreference, Target,
+    Engine, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery, Profile, Prompt,
+    QuerySource, Sampling, SubmitPreference, Target,
 };
 use crate::evaluate::attributes::{ATTRIBUTES, Person};
 use crate::math::Acquisition;
@@ -217,8 +217,10 @@ async fn same_prompt(
         let mut ranked = Vec::new();
         for person in people {
             let request = Generate {
-                user: person.id.clone(),
-                prompt: prompt.clone(),
+                user: Some(person.id.clone()),
+                prompt: Prompt::User(prompt.clone()),
+                sampling: Sampling::default(),
+                guidance_scale: 1.0,
                 strategy: GenerationStrategy::BestOfN,
                 generator: GeneratorName::Pool(PoolName::parse(POOL)?),
                 candidates: None,
@@ -226,7 +228,7 @@ async fn same_prompt(
                 seed: Some(0),
                 min_revision: 0,
             };
-            ranked.push(engine.generate(tenant, request).await?.candidates);
+            ranked.push(engine.generate(tenant, request).await?.finished().await?.candidates);
         }
         let [Some(one), Some(other)] = [ranked[0].first(), ranked[1].first()] else { continue };
         let expects = |person: usize, text: &str| {

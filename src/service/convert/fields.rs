@@ -125,6 +125,15 @@ pub(super) fn risk_aversion(given: Option<f64>) -> Result<f64, EngineError> {
     }
 }
 
+/// β, 1 where none is given; below 0 it goes against the user.
+pub(super) fn guidance_scale(given: Option<f64>) -> Result<f64, EngineError> {
+    match given {
+        None => Ok(1.0),
+        Some(beta) if beta.abs() <= 1e6 => Ok(beta),
+        Some(beta) => Err(Invalid::new("guidance_scale", beta, "a number from -1e6 to 1e6").into()),
+    }
+}
+
 /// A revision to wait for, as the engine counts.
 pub(super) fn revision(given: u64) -> Result<i64, EngineError> {
     let allowed = "a revision that this service has given";

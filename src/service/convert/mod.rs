@@ -7,6 +7,6 @@ mod training;
 
 pub use fields::Limits;
 pub(super) use fields::{Page, request_id};
-pub(super) use replies::{count, events, timestamp};
+pub(super) use replies::{count, generation_event, started, timestamp};
 pub(super) use requests::*;
 pub(super) use training::*;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::domain::{Comparison, Outcome};
 use crate::engine::{
-    Asked, CandidatesImported, Finish, Generated, PoolSummary, PreferenceRow, Profile, Question, Scored,
-    ScoredResponse, Submitted, UnixMillis, UserRow,
+    Asked, CandidatesImported, Finish, Generation, GenerationEvent, PoolSummary, PreferenceRow, Profile,
+    Question, Scored, ScoredResponse, Submitted, UnixMillis, UserRow,
 };
 use crate::service::proto;
 
@@ -139,39 +139,47 @@ impl From<CandidatesImported> for proto::ImportCandidatesResponse {
     }
 }
 
-/// A completion as the events of its stream.
-pub(in crate::service) fn events(
-    generated: Generated,
+/// That a completion is on its way.
+pub(in crate::service) fn started(generation: &Generation) -> proto::GenerateResponse {
+    event(proto::generate_response::Event::Started(proto::GenerateStarted {
+        seed: generation.seed,
+        revision: count(generation.revision),
+        model_version: generation.model_version.to_string(),
+    }))
+}
+
+/// What happens to a completion.
+pub(in crate::service) fn generation_event(
+    happened: GenerationEvent,
     with_candidates: bool,
-) -> [proto::GenerateResponse; 3] {
+) -> proto::GenerateResponse {
     use proto::generate_response::Event;
-    let started = proto::GenerateStarted {
-        seed: generated.seed,
-        revision: count(generated.revision),
-        model_version: generated.model_version.to_string(),
+    let generated = match happened {
+        GenerationEvent::Delta(text) => return event(Event::Delta(proto::GenerateDelta { text })),
+        GenerationEvent::Finished(generated) => *generated,
     };
-    let delta = proto::GenerateDelta { text: generated.completion.text.clone() };
-    let finish_reason = match generated.completion.finish {
+    let completion = generated.completion().clone();
+    let finish_reason = match completion.finish {
         Finish::Stop => proto::FinishReason::Stop,
         Finish::Length => proto::FinishReason::Length,
     };
     let candidates = if with_candidates { generated.candidates } else { Vec::new() };
-    let finished = proto::GenerateFinished {
-        text: generated.completion.text,
+    let tokens = |tokens: Option<usize>| tokens.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    event(Event::Finished(proto::GenerateFinished {
+        text: completion.text,
         finish_reason: finish_reason.into(),
         reward: generated.reward,
         baseline_reward: generated.baseline_reward,
         candidates: candidates.into_iter().map(Into::into).collect(),
-        prompt_tokens: 0,
-        completion_tokens: generated
-            .completion
-            .tokens
-            .map_or(0, |tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+        prompt_tokens: tokens(generated.prompt_tokens),
+        completion_tokens: tokens(completion.tokens.map(|ids| ids.len())),
         generation_duration: Some(duration(generated.generation)),
         scoring_duration: Some(duration(generated.scoring)),
-    };
-    [Event::Started(started), Event::Delta(delta), Event::Finished(finished)]
-        .map(|event| proto::GenerateResponse { event: Some(event) })
+    }))
+}
+
+fn event(event: proto::generate_response::Event) -> proto::GenerateResponse {
+    proto::GenerateResponse { event: Some(event) }
 }
 
 /// Unix milliseconds as the wire's timestamp.

@@ -1,9 +1,9 @@
-use super::fields::{request_id, revision, risk_aversion, unknown_number, weight};
+use super::fields::{guidance_scale, request_id, revision, risk_aversion, unknown_number, weight};
 use super::{Limits, Page};
 use crate::domain::{Candidates, Invalid, Outcome, PoolName, PreferenceId, QueryId, RequestId, UserId};
 use crate::engine::{
     Acquisition, DeletePreference, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery,
-    QuerySource, Score, SubmitPreference, Target,
+    Prompt, QuerySource, Sampling, Score, SubmitPreference, Target,
 };
 use crate::service::proto;
 
@@ -76,10 +76,15 @@ pub(in crate::service) fn generate(
     given: proto::GenerateRequest,
     limits: &Limits,
 ) -> Result<Generate, EngineError> {
-    let user = UserId::parse(given.user_id)?;
-    if !given.messages.is_empty() {
-        return Err(EngineError::Unimplemented("messages need a language model; give a prompt"));
-    }
+    // Nobody in particular is the average person, as an unknown one is.
+    let user = if given.user_id.is_empty() { None } else { Some(UserId::parse(given.user_id)?) };
+    let prompt = match (given.prompt.is_empty(), given.messages.is_empty()) {
+        (false, true) | (true, true) => Prompt::User(limits.prompt("prompt", given.prompt)?),
+        (true, false) => messages(given.messages, limits)?,
+        (false, false) => {
+            return Err(Invalid::new("messages", "a prompt as well", "either prompt or messages").into());
+        }
+    };
     let strategy = match proto::GenerationStrategy::try_from(given.strategy) {
         Ok(proto::GenerationStrategy::Unspecified | proto::GenerationStrategy::BestOfN) => {
             GenerationStrategy::BestOfN
@@ -98,14 +103,50 @@ pub(in crate::service) fn generate(
     };
     Ok(Generate {
         user,
-        prompt: limits.prompt("prompt", given.prompt)?,
+        prompt,
         strategy,
         generator: GeneratorName::parse(&given.generator)?,
         candidates,
         risk_aversion: risk_aversion(given.risk_aversion)?,
-        seed: given.sampling.and_then(|sampling| sampling.seed),
+        guidance_scale: guidance_scale(given.guidance_scale)?,
+        seed: given.sampling.as_ref().and_then(|sampling| sampling.seed),
+        sampling: sampling(given.sampling.unwrap_or_default())?,
         min_revision: revision(given.min_revision)?,
     })
+}
+
+/// A conversation: of known roles, with the user's message last.
+fn messages(given: Vec<proto::Message>, limits: &Limits) -> Result<Prompt, EngineError> {
+    let mut messages = Vec::with_capacity(given.len());
+    for (at, message) in given.into_iter().enumerate() {
+        if !["system", "user", "assistant"].contains(&message.role.as_str()) {
+            let field = format!("messages[{at}].role");
+            return Err(
+                Invalid::new(field, format!("{:?}", message.role), "system, user or assistant").into()
+            );
+        }
+        messages.push((message.role, limits.text(&format!("messages[{at}].content"), message.content)?));
+    }
+    match messages.last() {
+        Some((role, content)) if role == "user" && !content.trim().is_empty() => Ok(Prompt::Chat(messages)),
+        _ => Err(Invalid::new("messages", "another end", "a user's message at the end, not blank").into()),
+    }
+}
+
+/// How tokens are drawn; what is absent is the generator's default.
+fn sampling(given: proto::Sampling) -> Result<Sampling, EngineError> {
+    let default = Sampling::default();
+    let sampling = Sampling {
+        temperature: given.temperature.unwrap_or(default.temperature),
+        top_k: given.top_k.map(|k| k as usize),
+        top_p: given.top_p.unwrap_or(default.top_p),
+        min_p: given.min_p.unwrap_or(default.min_p),
+        max_tokens: given.max_tokens.map_or(default.max_tokens, |tokens| tokens as usize),
+        stop: given.stop,
+        ..default
+    };
+    sampling.check().map_err(|error| error.within("sampling"))?;
+    Ok(sampling)
 }
 
 pub(in crate::service) fn score(given: proto::ScoreRequest, limits: &Limits) -> Result<Score, EngineError> {

@@ -1,0 +1,114 @@
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use indicatif::ProgressBar;
+use serde::Deserialize;
+
+use crate::generate::{LocalConfig, LocalGenerator, Sampling};
+use crate::model::{
+    Artifact, ArtifactLocation, BackboneOptions, DeviceChoice, LanguageModel, RewardModel, ValueHead,
+};
+use crate::train::{ValueHeadConfig, train_value_head};
+
+/// Learn a value head for a language model, and add it to a trained model: what VALUE_GUIDED steers every token with.
+///
+/// Completions of the prompts are written, and V learns to tell from the hidden states on the way what their texts will turn out
+/// to be. R² by position is shown for prompts held out; a head that does not predict is not kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The trained model, a directory that `pref train` wrote.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// local:DIR, a causal language model (Qwen2 or Llama) in Hugging Face layout, or local:ID of the hub.
+    #[arg(long, value_name = "GENERATOR")]
+    generator: String,
+    /// JSON lines with a prompt each; other fields and repeated prompts are passed over.
+    #[arg(long, value_name = "FILE")]
+    prompts: PathBuf,
+    /// Completions of each prompt.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    rollouts: usize,
+    /// Longest completion, in tokens.
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    max_tokens: usize,
+    /// Temperature of the completions.
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    temperature: f64,
+    /// Seed of everything drawn.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the models run: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let Some(spec) = args.generator.strip_prefix("local:") else {
+        bail!("--generator: got {:?}; allowed: local:DIR, or local:ID of the hub", args.generator);
+    };
+    let sampling =
+        Sampling { temperature: args.temperature, max_tokens: args.max_tokens, ..Sampling::default() };
+    sampling.check()?;
+    let prompts = read_prompts(&args.prompts)?;
+    let location = ArtifactLocation::from(args.model.as_path());
+    let options = BackboneOptions { device: args.device, ..BackboneOptions::default() };
+    let model = RewardModel::open(&location, &options)?;
+    let generator =
+        LocalGenerator::start(Arc::new(LanguageModel::open(spec, &options)?), LocalConfig::default())?;
+    let config = ValueHeadConfig { rollouts: args.rollouts, sampling, seed: args.seed };
+    let bar = ProgressBar::new(prompts.len() as u64);
+    let mut show = |share: f64| bar.set_position((share * prompts.len() as f64).round() as u64);
+    let head = train_value_head(&model, &generator, &prompts, &config, &mut show)?;
+    bar.finish_and_clear();
+    generator.shutdown();
+    Artifact::add_value_head_blocking(&location, &head)?;
+    print!("{}", table(&head));
+    println!("Added to {location}, for the language model {}.", head.record.language_model);
+    Ok(())
+}
+
+fn read_prompts(path: &Path) -> anyhow::Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Line {
+        prompt: String,
+    }
+    let file = File::open(path).with_context(|| format!("--prompts {}", path.display()))?;
+    let mut prompts = Vec::new();
+    let mut seen = HashSet::new();
+    for (at, line) in BufReader::new(file).lines().enumerate() {
+        let place = || format!("{}:{}", path.display(), at + 1);
+        let line = line.with_context(place)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Line { prompt } = serde_json::from_str(&line).with_context(place)?;
+        if prompt.trim().is_empty() {
+            bail!("{}: prompt: got {prompt:?}; allowed: text that is not blank", place());
+        }
+        if seen.insert(prompt.clone()) {
+            prompts.push(prompt);
+        }
+    }
+    Ok(prompts)
+}
+
+fn table(head: &ValueHead) -> String {
+    use std::fmt::Write;
+    let record = &head.record;
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "Value head: {} prompts, {} completions each, ridge {}",
+        record.prompts, record.rollouts, record.ridge
+    );
+    let _ = writeln!(out, "{:>12}  R² on prompts held out", "of the text");
+    for position in &record.positions {
+        let (until, r, error) = (position.until * 100.0, position.r_squared, position.standard_error);
+        let _ = writeln!(out, "{until:>10.0} %  {r:>6.3} ± {error:.3}");
+    }
+    out
+}

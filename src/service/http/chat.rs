@@ -1,0 +1,164 @@
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+use super::Edge;
+use super::error::HttpError;
+use super::request::ChatRequest;
+use super::stream::streamed;
+use crate::domain::TenantId;
+use crate::engine::{Finish, Generated, Generation};
+
+/// Who a call is answered as, the same in every part of the answer.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) created: i64,
+    pub(super) model: String,
+    pub(super) seed: u64,
+    pub(super) revision: i64,
+    pub(super) model_version: String,
+}
+
+#[derive(Serialize)]
+struct ChatCompletion {
+    id: String,
+    object: &'static str,
+    created: i64,
+    model: String,
+    choices: Vec<Choice>,
+    usage: Usage,
+    pref: Outcome,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    index: usize,
+    message: Said,
+    finish_reason: &'static str,
+    logprobs: Option<()>,
+}
+
+#[derive(Serialize)]
+struct Said {
+    role: &'static str,
+    content: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+}
+
+/// What the choice rests on and what it is worth, beside OpenAI's fields.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    /// λᵀφ of each choice, less `baseline_reward`.
+    rewards: Vec<f64>,
+    baseline_reward: f64,
+    revision: i64,
+    model_version: String,
+    seed: u64,
+}
+
+/// `POST /v1/chat/completions`
+pub(super) async fn completions(
+    State(edge): State<Edge>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, HttpError> {
+    let Ok(permit) = edge.calls.clone().try_acquire_owned() else {
+        let told = "the server has as many calls in flight as it takes; try again shortly";
+        return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, "OVERLOADED", told));
+    };
+    let body =
+        body.map_err(|refused| HttpError::new(refused.status(), "MESSAGE_TOO_LARGE", refused.body_text()))?;
+    let request = ChatRequest::read(&body)?;
+    let (stream, model) = (request.stream, request.model.clone());
+    let asked = request.understand(&edge)?;
+    let (choices, live, usage) = (asked.choices, asked.is_written_live(), asked.usage);
+    let tenant = TenantId::default_tenant();
+    let late = |_| {
+        let told = format!("no answer within {:?}", edge.patience);
+        HttpError::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", told)
+    };
+    let begun = edge.engine.generate(&tenant, asked.generate);
+    let generation = tokio::time::timeout(edge.patience, begun).await.map_err(late)??;
+    let head = Head {
+        id: format!("chatcmpl-{}", Uuid::new_v4().simple()),
+        created: edge.engine.now() / 1000,
+        model,
+        seed: generation.seed,
+        revision: generation.revision,
+        model_version: generation.model_version.to_string(),
+    };
+    if stream {
+        return Ok(streamed(head, generation, choices, live, usage, permit).into_response());
+    }
+    let answer = tokio::time::timeout(edge.patience, whole(head, generation, choices, permit));
+    Ok(Json(answer.await.map_err(late)??).into_response())
+}
+
+async fn whole(
+    head: Head,
+    generation: Generation,
+    choices: usize,
+    _permit: OwnedSemaphorePermit,
+) -> Result<ChatCompletion, HttpError> {
+    let generated = generation.finished().await?;
+    let (usage, outcome) = (usage(&generated, choices), outcome(&head, &generated, choices));
+    let choices = chosen(&generated, choices)
+        .enumerate()
+        .map(|(index, made)| {
+            let completion = &generated.completions[made];
+            Choice {
+                index,
+                message: Said { role: "assistant", content: completion.text.clone() },
+                finish_reason: reason(completion.finish),
+                logprobs: None,
+            }
+        })
+        .collect();
+    let Head { id, created, model, .. } = head;
+    Ok(ChatCompletion { id, object: "chat.completion", created, model, choices, usage, pref: outcome })
+}
+
+/// The chosen completion, and after it the next best, as they were made.
+pub(super) fn chosen(generated: &Generated, choices: usize) -> impl Iterator<Item = usize> {
+    let others = generated.candidates.iter().map(|candidate| candidate.index);
+    std::iter::once(generated.chosen).chain(others.filter(|&index| index != generated.chosen)).take(choices)
+}
+
+pub(super) fn reason(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+    }
+}
+
+/// Tokens of the choices that are returned; 0 where the generator does not count.
+pub(super) fn usage(generated: &Generated, choices: usize) -> Usage {
+    let prompt_tokens = generated.prompt_tokens.unwrap_or(0);
+    let tokens = |made: usize| generated.completions[made].tokens.as_ref().map_or(0, Vec::len);
+    let completion_tokens = chosen(generated, choices).map(tokens).sum();
+    Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+}
+
+pub(super) fn outcome(head: &Head, generated: &Generated, choices: usize) -> Outcome {
+    let reward =
+        |made: usize| generated.candidates.iter().find(|one| one.index == made).map_or(0.0, |one| one.reward);
+    Outcome {
+        rewards: chosen(generated, choices).map(reward).collect(),
+        baseline_reward: generated.baseline_reward,
+        revision: head.revision,
+        model_version: head.model_version.clone(),
+        seed: head.seed,
+    }
+}

@@ -30,6 +30,7 @@ from .v1.personalization_pb2 import (
     GENERATION_STRATEGY_STYLE_GUIDED,
     GENERATION_STRATEGY_UNGUIDED,
     GENERATION_STRATEGY_VALUE_GUIDED,
+    Message,
     Sampling,
 )
 from .v1.training_pb2 import PreferenceRow
@@ -51,6 +52,7 @@ __all__ = [
     "Candidates",
     "Client",
     "Comparison",
+    "Message",
     "PrefError",
     "PreferenceRow",
     "Retries",

@@ -150,22 +150,26 @@ class Client:
     def generate(
         self,
         user_id: str,
-        prompt: str,
+        prompt: str = "",
         *,
+        messages: Sequence[personal.Message] = (),
         strategy: personal.GenerationStrategy = personal.GENERATION_STRATEGY_UNSPECIFIED,
         candidates: int = 0,
+        guidance_scale: float | None = None,
         risk_aversion: float | None = None,
         sampling: personal.Sampling | None = None,
         min_revision: int = 0,
         include_candidates: bool = False,
         generator: str = "",
     ) -> Iterator[personal.GenerateResponse]:
-        """Streams an answer: a ``started`` event, ``delta`` events with text, a ``finished`` event."""
+        """Streams an answer to a prompt, or to a conversation: a ``started`` event, ``delta`` events with text, a ``finished`` event."""
         request = personal.GenerateRequest(
             user_id=user_id,
             prompt=prompt,
+            messages=messages,
             strategy=strategy,
             candidates=candidates,
+            guidance_scale=guidance_scale,
             risk_aversion=risk_aversion,
             sampling=sampling,
             min_revision=min_revision,
@@ -174,7 +178,7 @@ class Client:
         )
         return self._retries.stream(lambda: self._personal.Generate(request))
 
-    def complete(self, user_id: str, prompt: str, **options: Any) -> personal.GenerateFinished:
+    def complete(self, user_id: str, prompt: str = "", **options: Any) -> personal.GenerateFinished:
         """``generate`` to its end: the whole answer, what it is worth, and what an average one is."""
         finished = personal.GenerateFinished()
         for event in self.generate(user_id, prompt, **options):

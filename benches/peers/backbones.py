@@ -35,14 +35,14 @@ def main():
     arguments.add_argument("kind", choices=["encoder", "decoder"])
     arguments.add_argument("--data", required=True, help="JSON lines {prompt, responses}, may be .gz")
     arguments.add_argument("--tokenizer", required=True, type=pathlib.Path)
-    arguments.add_argument("--prompts", type=int, default=0, help="default: 43 for the encoder, 8 for the decoder")
+    arguments.add_argument("--prompts", type=int, default=0, help="default: 10 for the encoder, 8 for the decoder")
     arguments.add_argument("--candidates", type=int, default=0, help="answers a prompt; default: 12 and 1")
-    arguments.add_argument("--characters", type=int, default=0, help="longest prompt and answer; default: none and 160")
+    arguments.add_argument("--characters", type=int, default=0, help="longest prompt and answer, so that nothing is cut; default: 400 and 160")
     arguments.add_argument("--runs", type=int, default=5)
     given = arguments.parse_args()
     encoder = given.kind == "encoder"
-    prompts, candidates = given.prompts or (43 if encoder else 8), given.candidates or (12 if encoder else 1)
-    lines = texts(given.data, prompts, candidates, given.characters or (None if encoder else 160))
+    prompts, candidates = given.prompts or (10 if encoder else 8), given.candidates or (12 if encoder else 1)
+    lines = texts(given.data, prompts, candidates, given.characters or (400 if encoder else 160))
 
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -69,7 +69,14 @@ def make(folder, encoder, tokenizer):
     if encoder:
         vocabulary = json.loads((tokenizer / "config.json").read_text())["vocab_size"]
         model = transformers.BertModel(transformers.BertConfig(vocab_size=vocabulary, **ENCODER))
-        (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 256, "do_lower_case": false}')
+        (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 512, "do_lower_case": false}')
+        kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+        (folder / "modules.json").write_text(json.dumps(
+            [{"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+             for n, (path, kind) in enumerate(kinds)]))
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling/config.json").write_text(json.dumps(
+            {"word_embedding_dimension": ENCODER["hidden_size"], "pooling_mode_mean_tokens": True}))
     else:
         model = transformers.Qwen2Model(transformers.Qwen2Config(**DECODER))
     model.save_pretrained(folder)
@@ -102,10 +109,7 @@ class Encoder:
 
     def __init__(self, folder):
         import sentence_transformers
-        modules = sentence_transformers.models
-        transformer = modules.Transformer(str(folder), max_seq_length=256)
-        self.model = sentence_transformers.SentenceTransformer(
-            modules=[transformer, modules.Pooling(ENCODER["hidden_size"], "mean")], device="cpu")
+        self.model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
 
     def embed(self, joined, batch):
         return self.model.encode(joined, batch_size=batch, show_progress_bar=False, convert_to_numpy=True)

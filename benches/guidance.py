@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+import uuid
 
 import pref
 
@@ -110,17 +111,29 @@ def serve(given, folder):
         address = server.stdout.readline().removeprefix("listening on ").strip()
         with pref.Client(address) as client:
             client.wait_ready()
+            until_it_serves(client)
             measure(given, client, stories, scale)
     finally:
         server.terminate()
         server.wait()
 
 
+def until_it_serves(client):
+    """The connection is ready before the models are."""
+    for _ in range(600):
+        try:
+            client.complete("nobody", "One day", generator="story", sampling=pref.Sampling(max_tokens=1), candidates=1)
+            return
+        except pref.PrefError:
+            time.sleep(0.1)
+    raise SystemExit("the server does not become ready")
+
+
 def measure(given, client, stories, scale):
     people = {"talkative": (1.5, 0.0), "silent": (-1.5, 0.0)}
     draw = random.Random(2)
+    people = {f"{name}-{uuid.uuid4().hex[:6]}": taste for name, taste in people.items()}
     for user, taste in people.items():
-        client.delete_user(user)
         for _ in range(12):
             prompt = draw.choice(list(stories))
             a, b = draw.sample(stories[prompt], 2)

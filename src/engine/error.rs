@@ -5,7 +5,7 @@ use crate::model::ModelError;
 use crate::store::StoreError;
 use crate::train::TrainError;
 
-/// Why a use case was refused or failed. [`EngineError::reason`] is what a program may rely on.
+/// Why a use case was refused or failed. What of it a program may rely on, `service` says.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A field cannot be taken.
@@ -150,51 +150,6 @@ impl EngineError {
             Self::Invalid(invalid) => Self::Invalid(invalid.within(parent)),
             Self::TooLarge(invalid) => Self::TooLarge(invalid.within(parent)),
             other => other,
-        }
-    }
-
-    /// The machine's word for it, UPPER_SNAKE; stable.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Invalid(_) => "INVALID_FIELD",
-            Self::TooLarge(_) => "FIELD_TOO_LARGE",
-            Self::NoActiveModel => "NO_ACTIVE_MODEL",
-            Self::ModelNotResident(_) => "MODEL_NOT_RESIDENT",
-            Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
-            Self::ModelReplaced { .. } => "MODEL_REPLACED",
-            Self::VersionTaken { .. } => "MODEL_VERSION_TAKEN",
-            Self::DatasetNotFound(_) => "DATASET_NOT_FOUND",
-            Self::JobNotFound(_) => "TRAINING_JOB_NOT_FOUND",
-            Self::UserNotFound(_) => "USER_NOT_FOUND",
-            Self::UserErased(_) => "USER_ERASED",
-            Self::QueryNotFound(_) => "QUERY_NOT_FOUND",
-            Self::QueryAlreadyAnswered(_) => "QUERY_ALREADY_ANSWERED",
-            Self::PreferenceNotFound(_) => "PREFERENCE_NOT_FOUND",
-            Self::RevisionNotReached { .. } => "REVISION_NOT_REACHED",
-            Self::PoolNotFound(_) => "POOL_NOT_FOUND",
-            Self::PromptNotInPool => "PROMPT_NOT_IN_POOL",
-            Self::NoQuestionLeft => "NO_QUESTION_LEFT",
-            Self::RequestIdReused => "REQUEST_ID_REUSED",
-            Self::LostRace => "LOST_RACE",
-            Self::Unimplemented(_) => "NOT_IMPLEMENTED",
-            Self::Draining => "DRAINING",
-            Self::NoValueHead(_) => "NO_VALUE_HEAD",
-            Self::ForeignValueHead { .. } => "FOREIGN_VALUE_HEAD",
-            Self::GeneratorNotResident(_) => "GENERATOR_NOT_RESIDENT",
-            Self::LanguageModel(GenerateError::QueueFull { .. }) => "GENERATOR_QUEUE_FULL",
-            Self::LanguageModel(_) => "LANGUAGE_MODEL_UNAVAILABLE",
-            Self::Model(ModelError::QueueFull { .. }) => "MODEL_QUEUE_FULL",
-            Self::Model(ModelError::Stopped) => "DRAINING",
-            Self::Model(ModelError::OutOfMemory { .. }) => "OUT_OF_MEMORY",
-            Self::Model(error) if is_damage(error) => "MODEL_DAMAGED",
-            Self::Store(StoreError::Unavailable(_)) => "DATABASE_UNAVAILABLE",
-            Self::Store(StoreError::Missing { .. }) => "GONE",
-            Self::Model(_)
-            | Self::Store(_)
-            | Self::Train(_)
-            | Self::Math(_)
-            | Self::Task(_)
-            | Self::Reply(_) => "INTERNAL",
         }
     }
 }

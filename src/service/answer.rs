@@ -8,6 +8,10 @@ use tower::load_shed::error::Overloaded;
 
 use super::deadline::DeadlineExceeded;
 use super::error::status;
+use super::reason::Reason;
+
+/// What a caller hears who comes while the server has enough to do.
+pub(super) const OVERLOADED: &str = "the server has as many calls in flight as it takes; try again shortly";
 
 /// Turns a layer's error into an answer, and gives the codec's own refusals (a message that is too large, or cannot
 /// be read) the code and the reason that the API promises.
@@ -28,15 +32,18 @@ pub(super) fn of_codec(told: &Status) -> Option<Status> {
     match told.code() {
         // tonic's word for a message beyond the limit; nothing else here says OUT_OF_RANGE.
         Code::OutOfRange => Some(status(
-            Code::ResourceExhausted,
-            "MESSAGE_TOO_LARGE",
+            Reason::MessageTooLarge,
             format!("the message is larger than this server takes: {}", told.message()),
         )),
         // Only requests are decoded here, so that it is the caller's message that cannot be read.
         Code::Internal if told.message().starts_with("failed to decode Protobuf message") => Some(status(
-            Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
+            Reason::MalformedMessage,
             told.message().replace("failed to decode Protobuf message", "the message cannot be read"),
+        )),
+        // tonic's word for a path that is no method; ours, for what a method does not do yet, has details.
+        Code::Unimplemented if told.details().is_empty() => Some(status(
+            Reason::NoSuchMethod,
+            "this server has no such method; reflection lists those it has",
         )),
         _ => None,
     }
@@ -44,10 +51,9 @@ pub(super) fn of_codec(told: &Status) -> Option<Status> {
 
 fn of_layer(error: BoxError) -> Result<Status, BoxError> {
     if error.is::<DeadlineExceeded>() {
-        Ok(status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", error.to_string()))
+        Ok(status(Reason::DeadlineExceeded, error.to_string()))
     } else if error.is::<Overloaded>() {
-        let told = "the server has as many calls in flight as it takes; try again shortly";
-        Ok(status(Code::ResourceExhausted, "OVERLOADED", told))
+        Ok(status(Reason::Overloaded, OVERLOADED))
     } else {
         Err(error)
     }

@@ -1,107 +1,60 @@
-use std::time::Duration;
+use std::collections::HashMap;
 
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::engine::{EngineError, GenerateError, ModelError, StoreError, is_damage};
+use super::reason::Reason;
+use crate::engine::EngineError;
 
 /// Who names the reasons, in google.rpc.ErrorInfo.
 pub(super) const DOMAIN: &str = "pref.dev";
 
 /// A status with a reason that a program can rely on.
-pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
-    Status::with_error_details(code, message, details(code, reason))
+pub(super) fn status(reason: Reason, message: impl Into<String>) -> Status {
+    Status::with_error_details(reason.code(), message, details(reason))
 }
 
 impl From<EngineError> for Status {
     fn from(error: EngineError) -> Self {
-        let code = code(&error);
-        let mut details = details(code, error.reason());
+        let reason = Reason::from(&error);
+        let mut details = details(reason);
         if let EngineError::Invalid(invalid) | EngineError::TooLarge(invalid) = &error {
             let description = format!("got {}; allowed: {}", invalid.given, invalid.allowed);
             details.add_bad_request_violation(&invalid.field, description);
         }
-        let message = match code {
-            Code::Internal => {
+        let message = match reason {
+            Reason::Internal => {
                 tracing::error!(error = %error, error.debug = ?error, "a call failed");
                 "the server failed; the cause is in its log".to_owned()
             }
-            Code::Unavailable if matches!(error, EngineError::Store(_)) => {
+            Reason::DatabaseUnavailable => {
                 tracing::warn!(error = %error, "the database is away");
                 "the database is not available; try again".to_owned()
             }
             _ => error.to_string(),
         };
-        Status::with_error_details(code, message, details)
-    }
-}
-
-fn code(error: &EngineError) -> Code {
-    match error {
-        EngineError::Invalid(_) => Code::InvalidArgument,
-        EngineError::TooLarge(_) => Code::ResourceExhausted,
-        EngineError::NoActiveModel
-        | EngineError::NoValueHead(_)
-        | EngineError::ForeignValueHead { .. }
-        | EngineError::ModelReplaced { .. }
-        | EngineError::QueryAlreadyAnswered(_)
-        | EngineError::RevisionNotReached { .. }
-        | EngineError::NoQuestionLeft => Code::FailedPrecondition,
-        EngineError::ModelNotFound(_)
-        | EngineError::DatasetNotFound(_)
-        | EngineError::JobNotFound(_)
-        | EngineError::UserNotFound(_)
-        | EngineError::UserErased(_)
-        | EngineError::QueryNotFound(_)
-        | EngineError::PreferenceNotFound(_)
-        | EngineError::PoolNotFound(_)
-        | EngineError::PromptNotInPool => Code::NotFound,
-        EngineError::RequestIdReused | EngineError::VersionTaken { .. } => Code::AlreadyExists,
-        EngineError::LostRace => Code::Aborted,
-        EngineError::Unimplemented(_) => Code::Unimplemented,
-        EngineError::LanguageModel(GenerateError::QueueFull { .. }) => Code::ResourceExhausted,
-        EngineError::ModelNotResident(_)
-        | EngineError::GeneratorNotResident(_)
-        | EngineError::Draining
-        | EngineError::LanguageModel(_) => Code::Unavailable,
-        EngineError::Model(error) => match error {
-            ModelError::QueueFull { .. } | ModelError::OutOfMemory { .. } => Code::ResourceExhausted,
-            ModelError::Stopped => Code::Unavailable,
-            _ if is_damage(error) => Code::FailedPrecondition,
-            _ => Code::Internal,
-        },
-        EngineError::Store(error) => match error {
-            StoreError::Unavailable(_) => Code::Unavailable,
-            StoreError::Missing { .. } => Code::NotFound,
-            _ => Code::Internal,
-        },
-        EngineError::Train(_) | EngineError::Math(_) | EngineError::Task(_) | EngineError::Reply(_) => {
-            Code::Internal
-        }
+        Status::with_error_details(reason.code(), message, details)
     }
 }
 
 /// The reason, and when to try again where that helps.
-fn details(code: Code, reason: &str) -> ErrorDetails {
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
-    let delay = match (code, reason) {
-        (Code::Aborted, _) => Some(Duration::from_millis(10)),
-        (Code::ResourceExhausted, "OVERLOADED" | "MODEL_QUEUE_FULL" | "GENERATOR_QUEUE_FULL") => {
-            Some(Duration::from_millis(100))
-        }
-        (Code::Unavailable, _) => Some(Duration::from_millis(500)),
-        _ => None,
-    };
-    if delay.is_some() {
-        details.set_retry_info(delay);
+fn details(reason: Reason) -> ErrorDetails {
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
+    if let Some(delay) = reason.delay() {
+        details.set_retry_info(Some(delay));
     }
     details
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tonic::Code;
+
     use super::*;
     use crate::domain::Invalid;
+    use crate::engine::ModelError;
 
     #[test]
     fn a_refused_field_is_named_with_what_was_given_and_what_is_allowed() {

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::answer::of_codec;
 use super::error::status;
+use super::reason::Reason;
 
 /// A client's messages as they arrive. One that cannot be read ends them, and so does one that lets the server wait:
 /// a stream may be as long as it likes, but not idle.
@@ -25,7 +26,7 @@ impl<T: Send + 'static> Messages<T> {
             Ok(message) => message.map_err(|told| of_codec(&told).unwrap_or(told)),
             Err(_) => {
                 let told = format!("no message came within {:?}", self.patience);
-                Err(status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", told))
+                Err(status(Reason::DeadlineExceeded, told))
             }
         }
     }

@@ -13,6 +13,7 @@ mod http;
 mod messages;
 mod metrics;
 mod personalization;
+mod reason;
 mod server;
 mod training;
 

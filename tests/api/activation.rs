@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pref::domain::{ModelVersion, Outcome as Said, TenantId};
+use pref::engine::EngineError;
 use pref::math::{Evidence, Posterior};
 use pref::service::proto::*;
 use tonic::{Code, Status};
@@ -198,7 +199,7 @@ on_both_stores! {
         let folder = tempfile::tempdir().unwrap();
         artifact::save(folder.path(), "test-1", &others);
         let installed = app.engine.install_model(&TenantId::default_tenant(), &folder.path().to_string_lossy()).await;
-        assert_eq!(installed.err().map(|error| error.reason()), Some("MODEL_VERSION_TAKEN"));
+        assert!(matches!(installed, Err(EngineError::VersionTaken { .. })), "another model has the name");
         app.submit(opinion(0, 0)).await.unwrap();
         app.assert_fitted("v0", "test-1", 1).await;
     }

@@ -140,6 +140,20 @@ on_both_stores! {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_is_none_is_refused_with_a_reason() {
+    let app = TestApp::without_model_on_sqlite().await;
+    for path in ["/pref.v1.PersonalizationService/Guess", "/pref.v2.PersonalizationService/Score"] {
+        let mut client = tonic::client::Grpc::new(app.channel.clone());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<GetUserRequest, GetUserResponse>::default();
+        let request = tonic::Request::new(GetUserRequest::default());
+        let refused = refusal(client.unary(request, path.parse().unwrap(), codec).await);
+        assert_eq!(refused, (Code::Unimplemented, "NO_SUCH_METHOD".to_owned()));
+    }
+    app.stop().await;
+}
+
 on_both_stores! {
     async fn a_message_beyond_the_limit_is_too_large(app) {
         let huge = "a".repeat(MAX_MESSAGE_BYTES);

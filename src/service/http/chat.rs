@@ -14,6 +14,8 @@ use super::request::ChatRequest;
 use super::stream::streamed;
 use crate::domain::TenantId;
 use crate::engine::{Finish, Generated, Generation};
+use crate::service::answer::OVERLOADED;
+use crate::service::reason::Reason;
 
 /// Who a call is answered as, the same in every part of the answer.
 #[derive(Debug, Clone)]
@@ -75,11 +77,13 @@ pub(super) async fn completions(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
     let Ok(permit) = edge.calls.clone().try_acquire_owned() else {
-        let told = "the server has as many calls in flight as it takes; try again shortly";
-        return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, "OVERLOADED", told));
+        return Err(HttpError::new(Reason::Overloaded, OVERLOADED));
     };
-    let body =
-        body.map_err(|refused| HttpError::new(refused.status(), "MESSAGE_TOO_LARGE", refused.body_text()))?;
+    let body = body.map_err(|refused| {
+        let too_large = refused.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let reason = if too_large { Reason::MessageTooLarge } else { Reason::MalformedMessage };
+        HttpError::new(reason, refused.body_text())
+    })?;
     let request = ChatRequest::read(&body)?;
     let (stream, model) = (request.stream, request.model.clone());
     let asked = request.understand(&edge)?;
@@ -87,7 +91,7 @@ pub(super) async fn completions(
     let tenant = TenantId::default_tenant();
     let late = |_| {
         let told = format!("no answer within {:?}", edge.patience);
-        HttpError::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", told)
+        HttpError::new(Reason::DeadlineExceeded, told)
     };
     let begun = edge.engine.generate(&tenant, asked.generate);
     let generation = tokio::time::timeout(edge.patience, begun).await.map_err(late)??;

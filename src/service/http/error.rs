@@ -2,11 +2,12 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::StatusExt;
 
 use crate::domain::Invalid;
 use crate::engine::EngineError;
+use crate::service::reason::Reason;
 
 /// An error as OpenAI's clients expect it: `{"error": {"message", "type", "param", "code"}}`.
 #[derive(Debug)]
@@ -29,10 +30,8 @@ struct Words {
 }
 
 impl HttpError {
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let words =
-            Words { message: message.into(), r#type: kind(status), param: None, code: Some(code.to_owned()) };
-        Self { status, body: Body { error: words } }
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self::of(reason, message.into(), None)
     }
 
     /// What is refused of `field`.
@@ -44,32 +43,23 @@ impl HttpError {
     pub(super) fn json(&self) -> String {
         serde_json::to_string(&self.body).unwrap_or_default()
     }
+
+    fn of(reason: Reason, message: String, param: Option<String>) -> Self {
+        let status = reason.http();
+        let code = Some(reason.as_str().to_owned());
+        Self { status, body: Body { error: Words { message, r#type: kind(status), param, code } } }
+    }
 }
 
 /// In the words and with the reason that a gRPC caller would get.
 impl From<EngineError> for HttpError {
     fn from(error: EngineError) -> Self {
+        let reason = Reason::from(&error);
         let told = Status::from(error);
-        let status = match told.code() {
-            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
-            Code::NotFound => StatusCode::NOT_FOUND,
-            Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
-            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-            Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
         let details = told.get_error_details();
-        let reason = details.error_info().map(|info| info.reason.clone());
         let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
-        let words = Words {
-            message: told.message().to_owned(),
-            r#type: kind(status),
-            param: violations.first().map(|violation| violation.field.clone()),
-            code: reason,
-        };
-        Self { status, body: Body { error: words } }
+        let field = violations.first().map(|violation| violation.field.clone());
+        Self::of(reason, told.message().to_owned(), field)
     }
 }
 
@@ -94,14 +84,10 @@ impl IntoResponse for HttpError {
 
 pub(super) async fn no_such_path(method: Method, uri: Uri) -> HttpError {
     let allowed = "POST /v1/chat/completions, GET /v1/models";
-    HttpError::new(
-        StatusCode::NOT_FOUND,
-        "NO_SUCH_PATH",
-        format!("{method} {}: allowed: {allowed}", uri.path()),
-    )
+    HttpError::new(Reason::NoSuchPath, format!("{method} {}: allowed: {allowed}", uri.path()))
 }
 
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> HttpError {
     let told = format!("{} does not take {method}", uri.path());
-    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", told)
+    HttpError::new(Reason::MethodNotAllowed, told)
 }

@@ -1,10 +1,10 @@
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::Edge;
 use super::error::HttpError;
+use crate::service::reason::Reason;
 
 /// What a request's `model` may be beside the names of generators: whatever the server writes with.
 pub(super) const DEFAULT: &str = "pref";
@@ -38,9 +38,7 @@ pub(super) async fn list(State(edge): State<Edge>) -> Json<Models> {
 pub(super) async fn one(State(edge): State<Edge>, Path(id): Path<String>) -> Result<Json<Model>, HttpError> {
     match names(&edge).find(|name| *name == id) {
         Some(name) => Ok(Json(Model::new(name))),
-        None => {
-            Err(HttpError::new(StatusCode::NOT_FOUND, "MODEL_NOT_FOUND", format!("there is no model {id:?}")))
-        }
+        None => Err(HttpError::new(Reason::ModelNotFound, format!("there is no model {id:?}"))),
     }
 }
 

@@ -123,10 +123,11 @@ pub struct ServeSettings {
     #[arg(long, env = "PREF_JOB_POLL_MS", default_value_t = 1000, value_name = "MS")]
     pub job_poll_ms: u64,
 
-    /// A language model to write completions with, as NAME=local:DIR (Qwen2 or Llama in Hugging Face layout, or a hub id in
-    /// place of the directory); may be repeated, or separated by commas. The first is what Generate uses where a request names
-    /// no generator. Without any: stored candidates.
-    #[arg(long = "generator", env = "PREF_GENERATORS", value_delimiter = ',', value_name = "NAME=local:DIR")]
+    /// A language model to write completions with: NAME=local:DIR (Qwen2 or Llama in Hugging Face layout, or a hub id in place of
+    /// the directory), or NAME=openai:URL#MODEL (an OpenAI-compatible address up to and with /v1, and what the model is called there;
+    /// its key is in PREF_GENERATOR_KEY_NAME, or in the file named by PREF_GENERATOR_KEY_NAME_FILE). May be repeated, or separated
+    /// by commas. The first is what Generate uses where a request names no generator. Without any: stored candidates.
+    #[arg(long = "generator", env = "PREF_GENERATORS", value_delimiter = ',', value_name = "NAME=PLACE")]
     pub generators: Vec<GeneratorSpec>,
     /// Completions that a language model writes at once.
     #[arg(long, env = "PREF_GENERATOR_SEQUENCES", default_value_t = 64, value_name = "N")]
@@ -152,24 +153,60 @@ pub struct ServeSettings {
 pub struct GeneratorSpec {
     /// 1 to 64 letters, digits, dots, hyphens or underscores; not `pool`.
     pub name: String,
-    /// A directory in Hugging Face layout, or a hub id.
-    pub place: String,
+    /// Where it is.
+    pub place: GeneratorPlace,
+}
+
+/// Where a language model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GeneratorPlace {
+    /// In this process: a directory in Hugging Face layout, or a hub id.
+    Local(String),
+    /// Behind an OpenAI-compatible address, `URL#MODEL`.
+    OpenAi(String),
+}
+
+impl GeneratorSpec {
+    /// The upstream's key: in the environment under PREF_GENERATOR_KEY_NAME (NAME in capitals, `_` for what is no letter or digit),
+    /// or in the file that PREF_GENERATOR_KEY_NAME_FILE names.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn key(&self) -> Result<Option<SecretString>, Invalid> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let variable = format!("PREF_GENERATOR_KEY_{}", self.name.chars().map(plain).collect::<String>());
+        let given = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
+        if let Some(key) = given(&variable) {
+            return Ok(Some(key.into()));
+        }
+        let variable = format!("{variable}_FILE");
+        let Some(file) = given(&variable) else { return Ok(None) };
+        let key = std::fs::read_to_string(&file).map_err(|error| {
+            Invalid::new(&variable, format!("{file:?}: {error}"), "a file that can be read")
+        })?;
+        Ok(Some(key.trim().into()))
+    }
 }
 
 impl FromStr for GeneratorSpec {
     type Err = Invalid;
 
     fn from_str(given: &str) -> Result<Self, Invalid> {
-        let allowed =
-            "NAME=local:DIR, NAME of 1 to 64 letters, digits, dots, hyphens or underscores, and not pool";
+        let allowed = "NAME=local:DIR or NAME=openai:URL#MODEL, NAME of 1 to 64 letters, digits, dots, hyphens or underscores, and not pool";
         let refuse = || Invalid::new("generator", format!("{given:?}"), allowed);
         let (name, place) = given.split_once('=').ok_or_else(refuse)?;
-        let place = place.strip_prefix("local:").filter(|place| !place.is_empty()).ok_or_else(refuse)?;
+        let place = match place.split_once(':').ok_or_else(refuse)? {
+            ("local", place) if !place.is_empty() => GeneratorPlace::Local(place.to_owned()),
+            ("openai", place) if place.starts_with("http://") || place.starts_with("https://") => {
+                GeneratorPlace::OpenAi(place.to_owned())
+            }
+            _ => return Err(refuse()),
+        };
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if !(1..=64).contains(&name.len()) || !name.chars().all(is_plain) || name == "pool" {
             return Err(refuse());
         }
-        Ok(Self { name: name.to_owned(), place: place.to_owned() })
+        Ok(Self { name: name.to_owned(), place })
     }
 }
 
@@ -381,7 +418,7 @@ mod tests {
         }
         assert_eq!(field(&["--models", "://"]), "models");
         assert_eq!(field(&["--generator", "a=local:x", "--generator", "a=local:y"]), "generator");
-        for given in ["a", "a=x", "a=local:", "pool=local:x", "a b=local:x", "=local:x"] {
+        for given in ["a", "a=x", "a=local:", "pool=local:x", "a b=local:x", "=local:x", "a=openai:host/v1"] {
             assert_eq!(given.parse::<GeneratorSpec>().unwrap_err().field, "generator");
         }
         let error = check(&["--database-url", "mysql://me:secret@host/pref"]).unwrap_err();

@@ -27,7 +27,7 @@ ENCODER = dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, int
                max_position_embeddings=512)
 DECODER = dict(hidden_size=896, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
                intermediate_size=4864, vocab_size=151_936, max_position_embeddings=32_768, rope_theta=1e6,
-               tie_word_embeddings=True, rms_norm_eps=1e-6)
+               tie_word_embeddings=True, rms_norm_eps=1e-6, eos_token_id=1)
 
 
 def main():

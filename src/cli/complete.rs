@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::Global;
 use crate::generate::{
-    Completion, Event, Finish, Generator, LocalConfig, LocalGenerator, Prompt, Request, Sampling,
+    Completion, Event, Finish, Generator, LocalConfig, LocalGenerator, OpenAi, OpenAiConfig, Prompt, Request,
+    Sampling,
 };
 use crate::model::{BackboneOptions, DeviceChoice, LanguageModel};
 
@@ -15,7 +16,8 @@ use crate::model::{BackboneOptions, DeviceChoice, LanguageModel};
 /// The text is printed as it is written; with --json, one line of JSON for each completion when all are finished.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// local:DIR, a causal language model (Qwen2 or Llama) in Hugging Face layout, or local:ID of the hub.
+    /// local:DIR, a causal language model (Qwen2 or Llama) in Hugging Face layout, or local:ID of the hub; or openai:URL#MODEL, one
+    /// behind an OpenAI-compatible address, whose key is read from OPENAI_API_KEY.
     #[arg(long, value_name = "GENERATOR")]
     generator: String,
     /// Where it runs: auto, cpu or cuda:N.
@@ -84,25 +86,32 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
-    let Some(spec) = args.generator.strip_prefix("local:") else {
-        bail!("--generator: got {:?}; allowed: local:DIR, or local:ID of the hub", args.generator);
-    };
     let sampling = Sampling::from(args.sampling);
     sampling.check()?;
-    let options =
-        BackboneOptions { device: args.device, offline: args.offline, ..BackboneOptions::default() };
-    let model = Arc::new(LanguageModel::open(spec, &options)?);
-    let generator =
-        LocalGenerator::start(model, LocalConfig { sequences: args.count.max(1), ..LocalConfig::default() })?;
     let prompt = if args.raw { Prompt::Raw(args.prompt) } else { Prompt::User(args.prompt) };
     let request = Request { prompt, count: args.count, sampling, seed: args.seed, guidance: None };
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    runtime.block_on(print(&generator, request, args.json))?;
-    generator.shutdown();
-    Ok(())
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match args.generator.split_once(':') {
+        Some(("local", spec)) => {
+            let options =
+                BackboneOptions { device: args.device, offline: args.offline, ..BackboneOptions::default() };
+            let model = Arc::new(LanguageModel::open(spec, &options)?);
+            let config = LocalConfig { sequences: args.count.max(1), ..LocalConfig::default() };
+            let generator = LocalGenerator::start(model, config)?;
+            runtime.block_on(print(&generator, request, args.json))?;
+            generator.shutdown();
+            Ok(())
+        }
+        Some(("openai", place)) => {
+            let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty());
+            let upstream = OpenAi::new(OpenAiConfig::parse(place, "default", key.map(Into::into))?)?;
+            runtime.block_on(print(&upstream, request, args.json))
+        }
+        _ => bail!("--generator: got {:?}; allowed: local:DIR, local:ID, openai:URL#MODEL", args.generator),
+    }
 }
 
-async fn print(generator: &LocalGenerator, request: Request, json: bool) -> anyhow::Result<()> {
+async fn print(generator: &dyn Generator, request: Request, json: bool) -> anyhow::Result<()> {
     let mut out = super::output::stdout();
     let as_written = !json && request.count == 1;
     let mut completions = generator.generate(request)?;
@@ -122,6 +131,7 @@ async fn print(generator: &LocalGenerator, request: Request, json: bool) -> anyh
             let finish_reason = match finish {
                 Finish::Stop => "stop",
                 Finish::Length => "length",
+                Finish::Filtered => "content_filter",
             };
             let line = Line { text: &text, finish_reason, prompt_tokens, token_ids: tokens.as_deref() };
             writeln!(out, "{}", serde_json::to_string(&line)?)?;

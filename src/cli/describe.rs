@@ -5,7 +5,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::Global;
-use crate::generate::OpenAi;
+use crate::generate::{OpenAi, OpenAiConfig};
 use crate::model::{Artifact, ArtifactLocation, Example, Examples, Manifest};
 use crate::train::interpret;
 
@@ -40,8 +40,10 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
             .strip_prefix("openai:")
             .with_context(|| format!("--labels-from: got {from:?}; allowed: openai:URL"))?;
         let key = std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty());
-        let model = OpenAi::new(url, &args.label_model, key)?;
-        artifact.manifest.labels = interpret(&artifact.manifest.labels, &artifact.examples, &model)?;
+        let model = OpenAi::new(OpenAiConfig::parse(url, &args.label_model, key.map(Into::into))?)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let interpreted = interpret(&artifact.manifest.labels, &artifact.examples, &model);
+        artifact.manifest.labels = runtime.block_on(interpreted)?;
         if args.save {
             artifact.manifest = artifact.save_blocking(&location)?;
         }

@@ -7,10 +7,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::Global;
-use crate::config::{Config, GeneratorSpec, ServeSettings};
+use crate::config::{Config, GeneratorPlace, GeneratorSpec, ServeSettings};
 use crate::domain::TenantId;
 use crate::engine::Engine;
-use crate::generate::{LocalConfig, LocalGenerator};
+use crate::generate::{Generator, LocalConfig, LocalGenerator, OpenAi, OpenAiConfig};
 use crate::model::LanguageModel;
 use crate::service;
 use crate::store::Store;
@@ -112,16 +112,32 @@ async fn load_models(engine: &Engine, config: &Config) -> anyhow::Result<()> {
 
 /// Calls that name one are answered GENERATOR_NOT_RESIDENT meanwhile.
 async fn load_generators(engine: &Engine, config: &Config) -> anyhow::Result<()> {
-    for GeneratorSpec { name, place } in config.generators.clone() {
-        let (options, sequences) = (config.engine.backbone.clone(), config.generator_sequences);
-        let work = tokio::task::spawn_blocking(move || -> anyhow::Result<LocalGenerator> {
-            let model = LanguageModel::open(&place, &options)?;
-            Ok(LocalGenerator::start(Arc::new(model), LocalConfig { sequences, ..LocalConfig::default() })?)
-        });
-        let generator = work.await?.with_context(|| format!("generator {name}"))?;
-        engine.install_generator(&name, Arc::new(generator));
+    for spec in &config.generators {
+        let generator =
+            open_generator(spec, config).await.with_context(|| format!("generator {}", spec.name))?;
+        engine.install_generator(&spec.name, generator);
     }
     Ok(())
+}
+
+async fn open_generator(spec: &GeneratorSpec, config: &Config) -> anyhow::Result<Arc<dyn Generator>> {
+    match spec.place.clone() {
+        GeneratorPlace::OpenAi(place) => {
+            let upstream = OpenAiConfig::parse(&place, &spec.name, spec.key()?)?;
+            Ok(Arc::new(OpenAi::new(upstream)?))
+        }
+        GeneratorPlace::Local(place) => {
+            let (options, sequences) = (config.engine.backbone.clone(), config.generator_sequences);
+            let work = tokio::task::spawn_blocking(move || -> anyhow::Result<LocalGenerator> {
+                let model = LanguageModel::open(&place, &options)?;
+                Ok(LocalGenerator::start(
+                    Arc::new(model),
+                    LocalConfig { sequences, ..LocalConfig::default() },
+                )?)
+            });
+            Ok(Arc::new(work.await??))
+        }
+    }
 }
 
 /// Makes the model resident that serves; calls are answered MODEL_NOT_RESIDENT meanwhile.

@@ -91,6 +91,8 @@ pub struct Generated {
     pub candidates: Vec<ScoredResponse>,
     /// Tokens of the prompt, where the generator counts them.
     pub prompt_tokens: Option<usize>,
+    /// Tokens of all candidates together, where the generator gives out no tokens and counts them.
+    pub completion_tokens: Option<usize>,
     /// Time to make the candidates.
     pub generation: Duration,
     /// Time to score them.
@@ -188,7 +190,8 @@ fn guidance(
     guidance_scale: f64,
 ) -> Result<Guidance, EngineError> {
     let Some(written_by) = generator.language_model() else {
-        let allowed = "BEST_OF_N or UNGUIDED where completions come from a pool";
+        let allowed =
+            "another strategy where completions come from a pool or an upstream, which shows no logits";
         return Err(Invalid::new("strategy", "VALUE_GUIDED", allowed).into());
     };
     let version = || model.version.clone();
@@ -233,7 +236,7 @@ impl Making {
             GenerationStrategy::ValueGuided => self.request.candidates.is_none_or(|count| count == 1),
             GenerationStrategy::BestOfN | GenerationStrategy::StyleGuided => false,
         };
-        let prompt_tokens = candidates.prompt_tokens;
+        let (mut prompt_tokens, mut completion_tokens) = (candidates.prompt_tokens, None);
         let mut completions = Vec::new();
         while let Some(event) = candidates.next().await {
             match event? {
@@ -242,6 +245,9 @@ impl Making {
                 }
                 Event::Delta { .. } => {}
                 Event::Finished { index, completion } => completions.push((index, completion)),
+                Event::Usage { prompt_tokens: prompt, completion_tokens: written } => {
+                    (prompt_tokens, completion_tokens) = (Some(prompt), Some(written));
+                }
             }
         }
         completions.sort_by_key(|(index, _)| *index);
@@ -282,6 +288,7 @@ impl Making {
             baseline_reward,
             candidates,
             prompt_tokens,
+            completion_tokens,
             generation,
             scoring,
         })

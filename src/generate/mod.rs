@@ -2,8 +2,7 @@
 //!
 //! A [`Generator`] makes completions of a [`Prompt`]; [`best_of_n`] ranks them by a user's reward, and [`Guidance`] steers
 //! every token by it. `generate` never learns anything, knows no row and no socket, and is not told who a user is: it is
-//! given the posterior of their λ. An OpenAI-compatible upstream is asked for single replies; as a [`Generator`] it is not
-//! here yet.
+//! given the posterior of their λ.
 
 mod best_of_n;
 mod local;
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 
 pub use best_of_n::{Ranking, best_of_n};
 pub use local::{LocalConfig, LocalGenerator};
-pub use openai::OpenAi;
+pub use openai::{OpenAi, OpenAiConfig};
 pub use pool::PoolGenerator;
 pub use sampling::Sampling;
 
@@ -126,6 +125,13 @@ pub enum Event {
         /// The whole of it.
         completion: Completion,
     },
+    /// What a generator counts that gives out no tokens, at the end.
+    Usage {
+        /// Of the prompt, once.
+        prompt_tokens: usize,
+        /// Of all completions.
+        completion_tokens: usize,
+    },
 }
 
 impl Completions {
@@ -191,6 +197,8 @@ pub enum Finish {
     Stop,
     /// It reached the longest length allowed.
     Length,
+    /// The generator would not go on.
+    Filtered,
 }
 
 /// Why there is no completion.
@@ -238,12 +246,40 @@ pub enum GenerateError {
         /// What was given.
         given: String,
     },
-    /// The upstream gave no reply.
-    #[error("the language model at {url} gave no reply: {why}")]
-    Upstream {
-        /// Its address.
-        url: String,
+    /// The upstream cannot be reached, fails, or is slow; a later try may succeed.
+    #[error("the language model {model} gave no reply: {why}")]
+    UpstreamAway {
+        /// What it is called there.
+        model: String,
         /// What it or the connection said.
+        why: String,
+    },
+    /// The upstream takes no more for now: a rate limit or a quota.
+    #[error("the language model {model} takes no more requests for now: {words}")]
+    UpstreamBusy {
+        /// What it is called there.
+        model: String,
+        /// Its own words.
+        words: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<std::time::Duration>,
+    },
+    /// The upstream does not take this request.
+    #[error("the language model {model} refused ({status}): {words}")]
+    UpstreamRefused {
+        /// What it is called there.
+        model: String,
+        /// HTTP status.
+        status: u16,
+        /// Its own words.
+        words: String,
+    },
+    /// The upstream's reply cannot be read, or has no end.
+    #[error("the reply of the language model {model} cannot be read: {why}")]
+    UpstreamRubbish {
+        /// What it is called there.
+        model: String,
+        /// What is wrong with it.
         why: String,
     },
 }

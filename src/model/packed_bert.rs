@@ -1,5 +1,5 @@
-use candle_core::{CpuStorage, D, InplaceOp2, Layout, Result, Tensor};
-use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear};
+use candle_core::{D, Result, Tensor};
+use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{Config, HiddenAct};
 
 use super::kernels::Kernels;
@@ -13,22 +13,30 @@ pub(super) struct PackedBert {
     words: Tensor,
     /// Position and token type 0, added.
     positions: Tensor,
-    norm: LayerNorm,
+    norm: PostNorm,
     layers: Vec<Layer>,
-    kernels: Kernels,
 }
 
 struct Layer {
     /// Query (divided by √head width), key and value in one product.
-    qkv: Linear,
-    attention_output: Linear,
-    attention_norm: LayerNorm,
+    qkv: Tensor,
+    qkv_bias: Tensor,
+    attention_output: Tensor,
+    attention_norm: PostNorm,
     up: Tensor,
     up_bias: Tensor,
     activation: HiddenAct,
-    down: Linear,
-    norm: LayerNorm,
+    down: Tensor,
+    norm: PostNorm,
     heads: usize,
+    kernels: Kernels,
+}
+
+/// LayerNorm(x + bias + residual).
+struct PostNorm {
+    /// Bias, the norm's weight and its bias, (3, d).
+    parameters: Tensor,
+    epsilon: f64,
     kernels: Kernels,
 }
 
@@ -42,11 +50,12 @@ impl PackedBert {
         let positions = embeddings.get((config.max_position_embeddings, d), "position_embeddings.weight")?;
         let types = embeddings.get((config.type_vocab_size, d), "token_type_embeddings.weight")?;
         let positions = positions.broadcast_add(&types.narrow(0, 0, 1)?)?;
-        let norm = layer_norm(d, config.layer_norm_eps, embeddings.pp("LayerNorm"))?;
+        let none = positions.get(0)?.zeros_like()?;
+        let norm = PostNorm::load(&embeddings, none, config.layer_norm_eps, kernels)?;
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::load(vb.pp(format!("encoder.layer.{index}")), config, kernels))
             .collect::<Result<_>>()?;
-        Ok(Self { words, positions, norm, layers, kernels })
+        Ok(Self { words, positions, norm, layers })
     }
 
     /// The last layer's rows of each text, (tokens, d) a text; no text may be empty.
@@ -56,8 +65,8 @@ impl PackedBert {
         let ids = Tensor::new(texts.concat(), device)?;
         let positions: Vec<_> = lengths.iter().flat_map(|&length| 0..length as u32).collect();
         let positions = Tensor::new(positions, device)?;
-        let rows = (self.words.index_select(&ids, 0)? + self.positions.index_select(&positions, 0)?)?;
-        let mut rows = self.kernels.layer_norm(&self.norm, &rows)?;
+        let words = self.words.index_select(&ids, 0)?;
+        let mut rows = self.norm.forward(words, &self.positions.index_select(&positions, 0)?)?;
         for layer in &self.layers {
             rows = layer.forward(&rows, &lengths)?;
         }
@@ -67,7 +76,7 @@ impl PackedBert {
 
 impl Layer {
     fn load(vb: VarBuilder<'_>, config: &Config, kernels: Kernels) -> Result<Self> {
-        let (d, wide, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let (d, wide, epsilon) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
         let heads = config.num_attention_heads;
         let part = |name: &str| {
             let part = vb.pp("attention.self").pp(name);
@@ -77,36 +86,33 @@ impl Layer {
         let ((q, q_bias), (k, k_bias), (v, v_bias)) = (part("query")?, part("key")?, part("value")?);
         let weight = Tensor::cat(&[(q * scale)?, k, v], 0)?;
         let bias = Tensor::cat(&[(q_bias * scale)?, k_bias, v_bias], 0)?;
+        let (output, down) = (vb.pp("attention.output"), vb.pp("output"));
         Ok(Self {
-            qkv: Linear::new(weight, Some(bias)),
-            attention_output: linear(d, d, vb.pp("attention.output.dense"))?,
-            attention_norm: layer_norm(d, eps, vb.pp("attention.output.LayerNorm"))?,
+            qkv: weight,
+            qkv_bias: bias,
+            attention_output: output.get((d, d), "dense.weight")?,
+            attention_norm: PostNorm::load(&output, output.get(d, "dense.bias")?, epsilon, kernels)?,
             up: vb.get((wide, d), "intermediate.dense.weight")?,
             up_bias: vb.get(wide, "intermediate.dense.bias")?,
             activation: config.hidden_act,
-            down: linear(wide, d, vb.pp("output.dense"))?,
-            norm: layer_norm(d, eps, vb.pp("output.LayerNorm"))?,
+            down: down.get((d, wide), "dense.weight")?,
+            norm: PostNorm::load(&down, down.get(d, "dense.bias")?, epsilon, kernels)?,
             heads,
             kernels,
         })
     }
 
     fn forward(&self, rows: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-        let attended = self.attention_output.forward(&self.attend(&self.qkv.forward(rows)?, lengths)?)?;
-        let rows = self.kernels.layer_norm(&self.attention_norm, &(attended + rows)?)?;
+        let qkv = self.kernels.add_bias(rows.matmul(&self.qkv.t()?)?, &self.qkv_bias)?;
+        let attended = self.attend(&qkv, lengths)?.matmul(&self.attention_output.t()?)?;
+        let rows = self.attention_norm.forward(attended, rows)?;
         let wide = rows.matmul(&self.up.t()?)?;
         let wide = match self.activation {
-            HiddenAct::Gelu if self.kernels == Kernels::Differentiable => {
-                wide.broadcast_add(&self.up_bias)?.gelu_erf()?
-            }
-            HiddenAct::Gelu => {
-                wide.inplace_op2(&self.up_bias, &BiasGelu)?;
-                wide
-            }
+            HiddenAct::Gelu => self.kernels.bias_gelu(wide, &self.up_bias)?,
             HiddenAct::GeluApproximate => wide.broadcast_add(&self.up_bias)?.gelu()?,
             HiddenAct::Relu => wide.broadcast_add(&self.up_bias)?.relu()?,
         };
-        self.kernels.layer_norm(&self.norm, &(self.down.forward(&wide)? + rows)?)
+        self.norm.forward(wide.matmul(&self.down.t()?)?, &rows)
     }
 
     /// softmax(QKᵀ)V within each text, heads side by side.
@@ -119,10 +125,23 @@ impl Layer {
             // (heads, tokens, head width), as a view: the product takes its strides.
             let part = |index: usize| parts.narrow(1, index, 1)?.squeeze(1)?.transpose(0, 1);
             let scores = part(0)?.matmul(&part(1)?.transpose(1, 2)?)?;
-            let weights = self.kernels.softmax(&scores, None)?;
+            let weights = self.kernels.softmax(scores, None)?;
             attended.push(weights.matmul(&part(2)?)?.transpose(0, 1)?.flatten_from(D::Minus2)?);
         }
         Tensor::cat(&attended, 0)
+    }
+}
+
+impl PostNorm {
+    /// The norm beside what it follows.
+    fn load(vb: &VarBuilder<'_>, bias: Tensor, epsilon: f64, kernels: Kernels) -> Result<Self> {
+        let (norm, d) = (vb.pp("LayerNorm"), bias.dim(0)?);
+        let parameters = Tensor::stack(&[bias, norm.get(d, "weight")?, norm.get(d, "bias")?], 0)?;
+        Ok(Self { parameters, epsilon, kernels })
+    }
+
+    fn forward(&self, x: Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.kernels.add_norm(x, residual, &self.parameters, self.epsilon)
     }
 }
 
@@ -138,61 +157,6 @@ fn split(rows: &Tensor, lengths: &[usize]) -> Result<Vec<Tensor>> {
         .collect()
 }
 
-/// x ← GELU(x + b) in place over f32 rows; the exact form, x Φ(x).
-struct BiasGelu;
-
-impl InplaceOp2 for BiasGelu {
-    fn name(&self) -> &'static str {
-        "bias-gelu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &mut CpuStorage,
-        x_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-    ) -> Result<()> {
-        let (CpuStorage::F32(x), CpuStorage::F32(b)) = (x, b) else {
-            candle_core::bail!("bias-gelu takes f32")
-        };
-        let (Some((from, to)), Some((b_from, b_to))) =
-            (x_layout.contiguous_offsets(), b_layout.contiguous_offsets())
-        else {
-            candle_core::bail!("bias-gelu takes contiguous tensors")
-        };
-        let b = &b[b_from..b_to];
-        for row in x[from..to].chunks_exact_mut(b.len()) {
-            row.iter_mut().zip(b).for_each(|(x, b)| *x = gelu(*x + b));
-        }
-        Ok(())
-    }
-}
-
-fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-}
-
-/// The error function by the rational approximation of XLA and Eigen (odd over even polynomial on \[−4, 4\]), without
-/// branches, so that it is computed for several numbers at once; within 5e-7 of the exact value.
-fn erf(x: f32) -> f32 {
-    const P: [f32; 7] = [
-        -2.726_142_3e-10,
-        2.770_681_4e-8,
-        -2.101_024e-6,
-        -5.692_506_4e-5,
-        -7.349_906_3e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ];
-    const Q: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2];
-    let x = x.clamp(-4.0, 4.0);
-    let x2 = x * x;
-    let p = P.iter().skip(1).fold(P[0], |sum, c| sum * x2 + c);
-    let q = Q.iter().skip(1).fold(Q[0], |sum, c| sum * x2 + c);
-    x * p / q
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::HashMap;
@@ -201,29 +165,6 @@ pub(super) mod tests {
     use candle_transformers::models::bert::BertModel;
 
     use super::*;
-
-    /// erf by its Maclaurin series in f64; on \[−4, 4\] cancellation and the terms left out stay below 1e-9.
-    fn exact_erf(x: f64) -> f64 {
-        let (mut term, mut sum) = (x, x);
-        for n in 1..200 {
-            term *= -x * x / f64::from(n);
-            sum += term / f64::from(2 * n + 1);
-        }
-        sum * std::f64::consts::FRAC_2_SQRT_PI
-    }
-
-    #[test]
-    fn erf_is_within_5e_7_of_its_series() {
-        for step in -4000..=4000 {
-            let x = step as f32 * 1e-3;
-            let error = (f64::from(erf(x)) - exact_erf(f64::from(x))).abs();
-            assert!(error <= 5e-7, "{error} at {x}");
-        }
-        for (x, expected) in [(-9.0, -1.0), (9.0, 1.0), (f32::INFINITY, 1.0)] {
-            assert!((erf(x) - expected).abs() <= 5e-7, "{x}");
-        }
-        assert!(erf(f32::NAN).is_nan());
-    }
 
     pub(in crate::model) fn config() -> Config {
         Config {

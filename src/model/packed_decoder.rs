@@ -126,7 +126,7 @@ impl Layer {
     /// x + down(SiLU(gate x̂) ⊙ up x̂), x̂ the normed row.
     fn feed_forward(&self, rows: &Tensor) -> Result<Tensor> {
         let normed = self.kernels.rms_norm(&self.output_norm, rows)?;
-        let wide = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
+        let wide = self.kernels.silu_times(self.gate.forward(&normed)?, &self.up.forward(&normed)?)?;
         self.down.forward(&wide)? + rows
     }
 
@@ -157,7 +157,7 @@ impl Layer {
                     .reshape((kv_heads, group * count, width))?;
                 let scores = queries.matmul(&keys.narrow(1, 0, seen)?.transpose(1, 2)?)?;
                 let scores = scores.reshape((kv_heads, group, count, seen))?;
-                let weights = self.kernels.softmax(&scores, Some(&block.mask))?.reshape((
+                let weights = self.kernels.softmax(scores, Some(&block.mask))?.reshape((
                     kv_heads,
                     group * count,
                     seen,

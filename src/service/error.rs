@@ -4,7 +4,7 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::reason::Reason;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, GenerateError};
 
 /// Who names the reasons, in google.rpc.ErrorInfo.
 pub(super) const DOMAIN: &str = "pref.dev";
@@ -21,6 +21,11 @@ impl From<EngineError> for Status {
         if let EngineError::Invalid(invalid) | EngineError::TooLarge(invalid) = &error {
             let description = format!("got {}; allowed: {}", invalid.given, invalid.allowed);
             details.add_bad_request_violation(&invalid.field, description);
+        }
+        if let EngineError::LanguageModel(GenerateError::UpstreamBusy { retry_after: Some(wait), .. }) =
+            &error
+        {
+            details.set_retry_info(Some(*wait));
         }
         let message = match reason {
             Reason::Internal => {

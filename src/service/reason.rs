@@ -83,6 +83,8 @@ reasons! {
     NoActiveModel = "NO_ACTIVE_MODEL": FailedPrecondition, BAD_REQUEST, No;
     ModelReplaced = "MODEL_REPLACED": FailedPrecondition, BAD_REQUEST, No;
     ModelDamaged = "MODEL_DAMAGED": FailedPrecondition, BAD_REQUEST, No;
+    UpstreamRefused = "UPSTREAM_REFUSED": InvalidArgument, BAD_REQUEST, No;
+    UpstreamMisconfigured = "UPSTREAM_MISCONFIGURED": FailedPrecondition, BAD_GATEWAY, No;
     NoValueHead = "NO_VALUE_HEAD": FailedPrecondition, BAD_REQUEST, No;
     ForeignValueHead = "FOREIGN_VALUE_HEAD": FailedPrecondition, BAD_REQUEST, No;
 
@@ -90,12 +92,15 @@ reasons! {
     Overloaded = "OVERLOADED": ResourceExhausted, TOO_MANY_REQUESTS, After(100);
     ModelQueueFull = "MODEL_QUEUE_FULL": ResourceExhausted, TOO_MANY_REQUESTS, After(100);
     GeneratorQueueFull = "GENERATOR_QUEUE_FULL": ResourceExhausted, TOO_MANY_REQUESTS, After(100);
+    UpstreamBusy = "UPSTREAM_BUSY": ResourceExhausted, TOO_MANY_REQUESTS, After(1000);
     OutOfMemory = "OUT_OF_MEMORY": ResourceExhausted, INTERNAL_SERVER_ERROR, No;
     DeadlineExceeded = "DEADLINE_EXCEEDED": DeadlineExceeded, GATEWAY_TIMEOUT, AtWill;
     Draining = "DRAINING": Unavailable, SERVICE_UNAVAILABLE, After(500);
     ModelNotResident = "MODEL_NOT_RESIDENT": Unavailable, SERVICE_UNAVAILABLE, After(500);
     GeneratorNotResident = "GENERATOR_NOT_RESIDENT": Unavailable, SERVICE_UNAVAILABLE, After(500);
     LanguageModelUnavailable = "LANGUAGE_MODEL_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
+    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(1000);
+    UpstreamBroken = "UPSTREAM_BROKEN": Unavailable, BAD_GATEWAY, After(1000);
     DatabaseUnavailable = "DATABASE_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
     Internal = "INTERNAL": Internal, INTERNAL_SERVER_ERROR, No;
 }
@@ -139,6 +144,14 @@ impl From<&EngineError> for Reason {
             EngineError::ForeignValueHead { .. } => Self::ForeignValueHead,
             EngineError::GeneratorNotResident(_) => Self::GeneratorNotResident,
             EngineError::LanguageModel(GenerateError::QueueFull { .. }) => Self::GeneratorQueueFull,
+            EngineError::LanguageModel(GenerateError::UpstreamAway { .. }) => Self::UpstreamUnavailable,
+            EngineError::LanguageModel(GenerateError::UpstreamBusy { .. }) => Self::UpstreamBusy,
+            EngineError::LanguageModel(GenerateError::UpstreamRubbish { .. }) => Self::UpstreamBroken,
+            // What it does not take is the caller's request, or this server's key, address or model.
+            EngineError::LanguageModel(GenerateError::UpstreamRefused {
+                status: 400 | 413 | 422, ..
+            }) => Self::UpstreamRefused,
+            EngineError::LanguageModel(GenerateError::UpstreamRefused { .. }) => Self::UpstreamMisconfigured,
             EngineError::LanguageModel(_) => Self::LanguageModelUnavailable,
             EngineError::Model(ModelError::QueueFull { .. }) => Self::ModelQueueFull,
             EngineError::Model(ModelError::Stopped) => Self::Draining,

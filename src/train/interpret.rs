@@ -19,21 +19,24 @@ what group A has more of than group B, such as: warm and personal tone. Reply wi
 ///
 /// # Errors
 /// A language model that cannot be reached, or refuses.
-pub fn interpret(
+pub async fn interpret(
     labels: &[String],
     examples: &[Examples],
     model: &OpenAi,
 ) -> Result<Vec<String>, GenerateError> {
     let known = |j: usize| labels.get(j).cloned().unwrap_or_default();
-    let of = |(j, Examples { top, bottom }): (usize, &Examples)| {
-        if top.is_empty() || bottom.is_empty() {
-            return Ok(known(j));
-        }
-        let question = format!("Group A\n{}\nGroup B\n{}", listed(top), listed(bottom));
-        let phrase = phrase(&model.reply(SYSTEM, &question)?);
-        Ok(if phrase.is_empty() { known(j) } else { format!("+ {phrase}") })
-    };
-    examples.iter().enumerate().map(of).collect()
+    let mut interpreted = Vec::with_capacity(examples.len());
+    for (j, Examples { top, bottom }) in examples.iter().enumerate() {
+        let label = if top.is_empty() || bottom.is_empty() {
+            known(j)
+        } else {
+            let question = format!("Group A\n{}\nGroup B\n{}", listed(top), listed(bottom));
+            let phrase = phrase(&model.reply(SYSTEM, &question).await?);
+            if phrase.is_empty() { known(j) } else { format!("+ {phrase}") }
+        };
+        interpreted.push(label);
+    }
+    Ok(interpreted)
 }
 
 fn listed(examples: &[Example]) -> String {

@@ -1,10 +1,12 @@
 //! The real server, and one helper for each RPC.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pref::domain::TenantId;
 use pref::engine::{Engine, EngineConfig};
+use pref::generate::Generator;
 use pref::model::ArtifactLocation;
 use pref::service::proto::candidate_service_client::CandidateServiceClient;
 use pref::service::proto::personalization_service_client::PersonalizationServiceClient;
@@ -49,7 +51,7 @@ impl TestApp {
     pub(crate) async fn on_postgres(test: &str) -> Option<Self> {
         let database = TestDatabase::create(test).await?;
         let store = StoreConfig::new(Database::Postgres(database.url()));
-        let app = Self::start(store, folder(), Some(database)).await;
+        let app = Self::start(store, folder(), Some(database), &[]).await;
         app.install_model().await;
         Some(app)
     }
@@ -58,7 +60,20 @@ impl TestApp {
     pub(crate) async fn without_model_on_sqlite() -> Self {
         let folder = folder();
         let store = StoreConfig::new(Database::Sqlite(sqlite_file(&folder)));
-        Self::start(store, folder, None).await
+        Self::start(store, folder, None, &[]).await
+    }
+
+    /// A server on SQLite whose model serves, and which writes with these language models.
+    pub(crate) async fn with_generators(generators: &[(&str, Arc<dyn Generator>)]) -> Self {
+        let folder = folder();
+        let store = StoreConfig::new(Database::Sqlite(sqlite_file(&folder)));
+        let names: Vec<_> = generators.iter().map(|(name, _)| *name).collect();
+        let app = Self::start(store, folder, None, &names).await;
+        for (name, generator) in generators {
+            app.engine.install_generator(name, generator.clone());
+        }
+        app.install_model().await;
+        app
     }
 
     /// Where the database of [`Self::on_sqlite`] lies.
@@ -66,11 +81,17 @@ impl TestApp {
         sqlite_file(&self.folder)
     }
 
-    async fn start(store: StoreConfig, folder: TempDir, database: Option<TestDatabase>) -> Self {
+    async fn start(
+        store: StoreConfig,
+        folder: TempDir,
+        database: Option<TestDatabase>,
+        generators: &[&str],
+    ) -> Self {
         let config = EngineConfig {
             models: ArtifactLocation::from(folder.path().join("models").as_path()),
             job_poll: Duration::from_millis(50),
             seed: Some(1),
+            generators: generators.iter().map(|&name| name.to_owned()).collect(),
             ..EngineConfig::default()
         };
         let engine = Engine::new(Store::connect(&store).await.expect("the store opens"), config);

@@ -4,6 +4,8 @@
 mod made_decoder;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/shared_model.rs"]
+mod shared_model;
 #[path = "../support/skip.rs"]
 mod skip;
 
@@ -23,6 +25,7 @@ mod process;
 mod questions;
 mod refusals;
 mod training;
+mod upstream;
 
 /// Runs the test twice, on SQLite and on Postgres, as `name::sqlite` and `name::postgres`.
 macro_rules! on_both_stores {

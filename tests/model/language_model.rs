@@ -174,6 +174,7 @@ async fn deltas_add_up_to_the_text_and_stops_are_left_out() {
         match event.unwrap() {
             pref::generate::Event::Delta { text: delta, .. } => text += &delta,
             pref::generate::Event::Finished { completion, .. } => finished = Some(completion),
+            pref::generate::Event::Usage { .. } => panic!("this generator gives out its tokens"),
         }
     }
     let finished = finished.unwrap();

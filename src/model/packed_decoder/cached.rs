@@ -1,5 +1,5 @@
 use candle_core::{DType, Device, Result, Tensor};
-use candle_nn::{Module, ops, rotary_emb};
+use candle_nn::{Module, rotary_emb};
 
 use super::{Layer, PackedDecoder};
 
@@ -188,15 +188,12 @@ impl Layer {
                 .reshape((span.count, kv_heads, group, width))?
                 .permute((1, 2, 0, 3))?
                 .reshape((kv_heads, group * span.count, width))?;
-            let mut scores = queries.matmul(&keys.transpose(1, 2)?)?;
-            if let Some(mask) = &span.mask {
-                scores = scores
-                    .reshape((kv_heads, group, span.count, all))?
-                    .broadcast_add(mask)?
-                    .reshape((kv_heads, group * span.count, all))?;
-            }
+            let scores = queries.matmul(&keys.transpose(1, 2)?)?;
+            let scores = scores.reshape((kv_heads, group, span.count, all))?;
+            let weights = self.kernels.softmax(scores, span.mask.as_ref())?;
             attended.push(
-                ops::softmax_last_dim(&scores)?
+                weights
+                    .reshape((kv_heads, group * span.count, all))?
                     .matmul(&values)?
                     .reshape((kv_heads, group, span.count, width))?
                     .permute((2, 0, 1, 3))?

@@ -162,6 +162,7 @@ pub(in crate::service) fn generation_event(
     let finish_reason = match completion.finish {
         Finish::Stop => proto::FinishReason::Stop,
         Finish::Length => proto::FinishReason::Length,
+        Finish::Filtered => proto::FinishReason::ContentFilter,
     };
     let candidates = if with_candidates { generated.candidates } else { Vec::new() };
     let tokens = |tokens: Option<usize>| tokens.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX));
@@ -172,7 +173,7 @@ pub(in crate::service) fn generation_event(
         baseline_reward: generated.baseline_reward,
         candidates: candidates.into_iter().map(Into::into).collect(),
         prompt_tokens: tokens(generated.prompt_tokens),
-        completion_tokens: tokens(completion.tokens.map(|ids| ids.len())),
+        completion_tokens: tokens(completion.tokens.map(|ids| ids.len()).or(generated.completion_tokens)),
         generation_duration: Some(duration(generated.generation)),
         scoring_duration: Some(duration(generated.scoring)),
     }))

@@ -144,14 +144,17 @@ pub(super) fn reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "stop",
         Finish::Length => "length",
+        Finish::Filtered => "content_filter",
     }
 }
 
-/// Tokens of the choices that are returned; 0 where the generator does not count.
+/// Tokens of the choices that are returned, or of all candidates where an upstream counts them together; 0 where the generator
+/// does not count.
 pub(super) fn usage(generated: &Generated, choices: usize) -> Usage {
     let prompt_tokens = generated.prompt_tokens.unwrap_or(0);
     let tokens = |made: usize| generated.completions[made].tokens.as_ref().map_or(0, Vec::len);
-    let completion_tokens = chosen(generated, choices).map(tokens).sum();
+    let completion_tokens =
+        generated.completion_tokens.unwrap_or_else(|| chosen(generated, choices).map(tokens).sum());
     Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
 }
 

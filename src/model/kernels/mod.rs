@@ -1,11 +1,14 @@
-use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Storage, Tensor};
-use candle_nn::{LayerNorm, Module, RmsNorm, ops, rotary_emb};
+mod rows;
 
-/// How the parts of a network are computed that candle has in one piece.
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Storage, Tensor};
+use candle_nn::{Module, RmsNorm, ops, rotary_emb};
+
+/// How the parts of a network are computed that lie between its products.
 ///
-/// The fused forms are quick and have no gradient. Where gradients are wanted they get one of their own on a CPU,
-/// where they take much of the time, or are written out. A network is written once, over either.
+/// The fused forms are quick and have no gradient: ours in place on a CPU ([`rows`]), candle's elsewhere. Where gradients are
+/// wanted they get one of their own on a CPU, where they take much of the time, or are written out. A network is written
+/// once, over either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernels {
     Fused,
@@ -21,31 +24,68 @@ impl Kernels {
         }
     }
 
-    /// (x − mean x) / √(var x + ε) · weight + bias, row by row.
-    pub(super) fn layer_norm(self, norm: &LayerNorm, rows: &Tensor) -> Result<Tensor> {
-        if self == Self::Fused {
-            return norm.forward(rows);
+    /// LayerNorm(x + bias + residual), row by row: (u − mean u) / √(var u + ε) · weight + norm's bias. `parameters` of (3, d)
+    /// are bias, weight and norm's bias.
+    pub(super) fn add_norm(
+        self,
+        x: Tensor,
+        residual: &Tensor,
+        parameters: &Tensor,
+        epsilon: f64,
+    ) -> Result<Tensor> {
+        if self.in_place(&x) {
+            rows::add_norm(&x, residual, parameters, epsilon as f32)?;
+            return Ok(x);
         }
-        let centred = rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?;
+        let parameter = |index: usize| parameters.get(index);
+        let sum = (x.broadcast_add(&parameter(0)?)? + residual)?;
+        let centred = sum.broadcast_sub(&sum.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let normed =
-            centred.broadcast_div(&(variance + norm.eps())?.sqrt()?)?.broadcast_mul(norm.weight())?;
-        match norm.bias() {
-            Some(bias) => normed.broadcast_add(bias),
-            None => Ok(normed),
-        }
+        let normed = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
+        normed.broadcast_mul(&parameter(1)?)?.broadcast_add(&parameter(2)?)
     }
 
-    /// softmax of scores + mask over the last dimension. The gradient by the scores is p ∘ (g − pᵀg), row by row, and
-    /// none is taken by the mask.
-    pub(super) fn softmax(self, scores: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    /// x + bias.
+    pub(super) fn add_bias(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+        if self.in_place(&x) {
+            rows::add_bias(&x, bias)?;
+            return Ok(x);
+        }
+        x.broadcast_add(bias)
+    }
+
+    /// GELU(x + bias), the exact form x Φ(x).
+    pub(super) fn bias_gelu(self, x: Tensor, bias: &Tensor) -> Result<Tensor> {
+        if self.in_place(&x) {
+            rows::bias_gelu(&x, bias)?;
+            return Ok(x);
+        }
+        x.broadcast_add(bias)?.gelu_erf()
+    }
+
+    /// SiLU(gate) ⊙ up.
+    pub(super) fn silu_times(self, gate: Tensor, up: &Tensor) -> Result<Tensor> {
+        if self.in_place(&gate) {
+            rows::silu_times(&gate, up)?;
+            return Ok(gate);
+        }
+        gate.silu()? * up
+    }
+
+    /// softmax of scores + mask over the last dimension; the mask of (rows, keys) is repeated. The gradient by the scores
+    /// is p ∘ (g − pᵀg), row by row, and none is taken by the mask.
+    pub(super) fn softmax(self, scores: Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        if self.in_place(&scores) {
+            rows::softmax(&scores, mask)?;
+            return Ok(scores);
+        }
         let own = mask.cloned();
         let fused = move |scores: &Tensor| match &own {
             Some(mask) => ops::softmax_last_dim(&scores.broadcast_add(mask)?),
             None => ops::softmax_last_dim(scores),
         };
         match self {
-            Self::Fused => fused(scores),
+            Self::Fused => fused(&scores),
             Self::Differentiable if scores.device().is_cpu() => {
                 let backward = |weights: &Tensor, gradient: &Tensor| {
                     let along = (weights * gradient)?.sum_keepdim(D::Minus1)?;
@@ -53,7 +93,7 @@ impl Kernels {
                 };
                 scores.contiguous()?.apply_op1(WithGradient { forward: fused, backward })
             }
-            Self::Differentiable => written_out::softmax(scores, mask),
+            Self::Differentiable => written_out::softmax(&scores, mask),
         }
     }
 
@@ -75,6 +115,11 @@ impl Kernels {
             }
             Self::Differentiable => written_out::rope(rows, cos, sin),
         }
+    }
+
+    /// Whether x may be changed where it lies.
+    fn in_place(self, x: &Tensor) -> bool {
+        self == Self::Fused && x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
     }
 }
 
@@ -167,7 +212,7 @@ mod tests {
         let scores = rows(&[2, 3, 4]);
         let mask = Tensor::new(&[[0f32, 0.0, f32::NEG_INFINITY, f32::NEG_INFINITY]], &Device::Cpu).unwrap();
         for mask in [None, Some(&mask)] {
-            let own = of(&scores, |scores| Kernels::Differentiable.softmax(scores, mask).unwrap());
+            let own = of(&scores, |scores| Kernels::Differentiable.softmax(scores.clone(), mask).unwrap());
             assert_close(own, of(&scores, |scores| written_out::softmax(scores, mask).unwrap()));
         }
         let (tokens, angles) = (rows(&[3, 2, 4]), rows(&[3, 2]));

@@ -24,7 +24,6 @@ USER 10001
 VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["pref", "health"]
-# Callers are not authenticated yet, so that the server takes loopback addresses only: whoever calls it shares its
-# network namespace (deploy/README.md).
+# To be reached from outside the container: PREF_LISTEN=0.0.0.0:50051 with PREF_REQUIRE_AUTH=true (deploy/README.md).
 ENTRYPOINT ["pref"]
 CMD ["serve"]

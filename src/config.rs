@@ -3,6 +3,8 @@
 //! What clap reads is unchecked ([`ServeSettings`]); [`ServeSettings::check`] makes a [`Config`] of it or says which
 //! setting cannot be taken. Nothing else here reads the environment.
 
+mod access;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,9 +15,10 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::domain::Invalid;
 use crate::engine::EngineConfig;
 use crate::model::{ArtifactLocation, BackboneOptions, DeviceChoice, ResidentConfig};
-use crate::service::{Limits, ServiceConfig};
+use crate::service::{Limits, ServiceConfig, TokenConfig};
 use crate::store::{Database, StoreConfig};
 use crate::telemetry::LogFormat;
+pub use access::AccessSettings;
 
 /// Where `pref serve` listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
@@ -35,6 +38,10 @@ pub struct Config {
     pub generators: Vec<GeneratorSpec>,
     /// Most completions that a language model writes at once.
     pub generator_sequences: usize,
+    /// Whether callers need a credential.
+    pub guarded: bool,
+    /// Which tokens are taken beside API keys, if any are.
+    pub tokens: Option<TokenConfig>,
     /// The database.
     pub store: StoreConfig,
     /// The use cases.
@@ -46,11 +53,13 @@ pub struct Config {
 /// All settings of a server, as given.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeSettings {
-    /// Address to listen on. Without authentication only a loopback address is taken; port 0 lets the system choose.
+    /// Address to listen on. Without authentication (--require-auth) only a loopback address is taken; port 0 lets the system
+    /// choose.
     #[arg(long, env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// Address that answers OpenAI's chat completions (POST /v1/chat/completions, GET /v1/models) over HTTP. Without
-    /// authentication only a loopback address is taken. Without it: none.
+    /// authentication only a loopback address is taken. Plain text: for other machines, put what speaks TLS in front.
+    /// Without it: none.
     #[arg(long, env = "PREF_HTTP_LISTEN", value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
     /// Address that answers GET /metrics over HTTP, for Prometheus; no text or user is in them. Without it: none.
@@ -68,6 +77,10 @@ pub struct ServeSettings {
     /// Never ask the Hugging Face hub; use what its cache has.
     #[arg(long, env = "PREF_OFFLINE")]
     pub offline: bool,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub access: AccessSettings,
 
     /// The database.
     #[command(flatten)]
@@ -243,8 +256,11 @@ impl ServeSettings {
     pub fn check(&self, data_dir: &Path) -> Result<Config, Invalid> {
         let listens = [("listen", Some(self.listen)), ("http_listen", self.http_listen)];
         for (field, address) in listens {
-            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
-                let allowed = "a loopback address, such as 127.0.0.1:50051: callers are not authenticated";
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback())
+                && !self.access.is_guarded()
+            {
+                let allowed = "a loopback address, such as 127.0.0.1:50051, unless callers are authenticated: --require-auth \
+                               (PREF_REQUIRE_AUTH) with keys that `pref keys create` makes, or --jwks (PREF_JWKS)";
                 return Err(Invalid::new(field, address, allowed));
             }
         }
@@ -304,6 +320,8 @@ impl ServeSettings {
             model: self.model.clone(),
             generators: self.generators.clone(),
             generator_sequences: self.generator_sequences,
+            guarded: self.access.is_guarded(),
+            tokens: self.access.tokens()?,
             store: self.database.check(data_dir)?,
             engine: EngineConfig {
                 query_lifetime: Duration::from_secs(self.query_lifetime_seconds),
@@ -325,6 +343,8 @@ impl ServeSettings {
                 models,
                 job_lease: Duration::from_secs(self.job_lease_seconds),
                 job_poll: Duration::from_millis(self.job_poll_ms),
+                key_memory: Duration::from_secs(self.access.key_cache_seconds),
+                tenant_users: self.access.tenant_users,
                 ..EngineConfig::default()
             },
             service: ServiceConfig {
@@ -339,6 +359,9 @@ impl ServeSettings {
                 drain_timeout: Duration::from_secs(self.drain_timeout_seconds),
                 keepalive_interval: Duration::from_secs(self.keepalive_seconds),
                 training: !self.no_training,
+                tenant_limits: self.access.tenant_limits(),
+                tls: self.access.tls()?,
+                cors_origins: self.access.cors_origins()?,
                 ..ServiceConfig::default()
             },
         })
@@ -426,6 +449,39 @@ mod tests {
     }
 
     #[test]
+    fn only_a_server_that_asks_who_calls_is_reached_from_elsewhere() {
+        let told = check(&["--listen", "0.0.0.0:50051"]).unwrap_err().to_string();
+        assert!(told.contains("--require-auth") && told.contains("pref keys create"), "{told}");
+        let config = check(&["--listen", "0.0.0.0:50051", "--require-auth"]).unwrap();
+        assert!(config.guarded && config.tokens.is_none());
+        let tokens = ["--jwks", "keys.json", "--jwt-issuer", "https://id.example", "--jwt-audience", "pref"];
+        let config = check(&[&["--http-listen", "0.0.0.0:8080"], &tokens[..]].concat()).unwrap();
+        assert!(config.guarded && config.tokens.is_some());
+
+        let field = |arguments: &[&str]| check(arguments).unwrap_err().field;
+        assert_eq!(field(&tokens[..2]), "jwt_issuer");
+        assert_eq!(field(&tokens[..4]), "jwt_audience");
+        assert_eq!(field(&tokens[2..]), "jwt_issuer");
+        for place in ["http://id.example/keys", "ftp://x", "https://"] {
+            assert_eq!(field(&[&["--jwks", place], &tokens[2..]].concat()), "jwks", "{place}");
+        }
+        for place in ["http://127.0.0.1:8000/keys", "https://id.example/keys"] {
+            assert!(check(&[&["--jwks", place], &tokens[2..]].concat()).is_ok(), "{place}");
+        }
+        assert_eq!(field(&["--tls-cert", "Cargo.toml"]), "tls_key");
+        assert_eq!(field(&["--tls-key", "Cargo.toml"]), "tls_cert");
+        assert_eq!(field(&["--tls-client-ca", "Cargo.toml"]), "tls_cert");
+        assert_eq!(field(&["--tls-cert", "Cargo.toml", "--tls-key", "nowhere"]), "tls_cert");
+        for origin in ["*", "chat.example.org", "https://*.example.org", "https://chat.example.org/"] {
+            assert_eq!(field(&["--cors-origin", origin]), "cors_origin", "{origin}");
+        }
+        assert_eq!(
+            check(&["--cors-origin", "https://a.example,http://b:80"]).unwrap().service.cors_origins.len(),
+            2
+        );
+    }
+
+    #[test]
     fn the_defaults_of_flags_are_those_of_the_rooms() {
         let config = check(&[]).unwrap();
         assert_eq!(config.service.limits, Limits::default());
@@ -435,5 +491,9 @@ mod tests {
         assert_eq!(config.engine.job_lease, EngineConfig::default().job_lease);
         assert_eq!(config.engine.job_poll, EngineConfig::default().job_poll);
         assert_eq!(config.engine.resident.queue, ResidentConfig::default().queue);
+        assert_eq!(config.engine.key_memory, EngineConfig::default().key_memory);
+        assert_eq!(config.engine.tenant_users, EngineConfig::default().tenant_users);
+        let limits = |config: &ServiceConfig| format!("{:?}", config.tenant_limits);
+        assert_eq!(limits(&config.service), limits(&ServiceConfig::default()));
     }
 }

@@ -3,11 +3,10 @@ use std::io::{BufRead, Write};
 use anyhow::{Context, bail};
 use clap::Parser;
 use tonic::Request;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::Global;
-use super::client::{ServerArgs, explain, has_reason};
+use super::client::{Server, ServerArgs, explain, has_reason};
 use super::in_words::styles;
 use crate::service::proto;
 use proto::generate_response::Event;
@@ -116,7 +115,7 @@ fn stranger() -> String {
 }
 
 struct Session {
-    client: PersonalizationServiceClient<Channel>,
+    client: PersonalizationServiceClient<Server>,
     user: String,
     pool: String,
 }

@@ -6,7 +6,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Global;
-use super::client::endpoint;
+use super::client::{TlsArgs, endpoint};
 use crate::config::DEFAULT_LISTEN;
 
 /// Ask a server whether it serves; exit code 0 only if it does. For a container's health check.
@@ -15,6 +15,8 @@ pub(super) struct Args {
     /// The server: its address, or http:// and its address.
     #[arg(long, visible_alias = "server", env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
     address: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// One service, such as pref.v1.PersonalizationService; by default the server as a whole.
     #[arg(long, default_value = "", hide_default_value = true)]
     service: String,
@@ -43,7 +45,7 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
 
 async fn check(args: &Args) -> anyhow::Result<ServingStatus> {
     let limit = Duration::from_secs(args.timeout_seconds);
-    let endpoint = endpoint(&args.address)?.connect_timeout(limit).timeout(limit);
+    let endpoint = endpoint(&args.address, &args.tls)?.connect_timeout(limit).timeout(limit);
     let channel = endpoint.connect().await.with_context(|| format!("cannot reach {}", args.address))?;
     let request = HealthCheckRequest { service: args.service.clone() };
     let reply = HealthClient::new(channel).check(request).await;

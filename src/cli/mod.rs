@@ -16,9 +16,11 @@ mod describe;
 mod doctor;
 mod embed;
 mod evaluate;
+mod export;
 mod health;
 mod import;
 mod in_words;
+mod keys;
 mod migrate;
 mod quickstart;
 mod score;
@@ -64,8 +66,10 @@ enum Command {
     Doctor(Box<doctor::Args>),
     Embed(embed::Args),
     Evaluate(Box<evaluate::Args>),
+    Export(export::Args),
     Health(health::Args),
     Import(import::Args),
+    Keys(keys::Args),
     Migrate(migrate::Args),
     Quickstart(Box<quickstart::Args>),
     Score(score::Args),
@@ -86,8 +90,10 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(*args, &global),
         Command::Embed(args) => embed::run(args, &global),
         Command::Evaluate(args) => evaluate::run(*args, &global),
+        Command::Export(args) => export::run(args, &global),
         Command::Health(args) => health::run(args, &global),
         Command::Import(args) => import::run(args, &global),
+        Command::Keys(args) => keys::run(args, &global),
         Command::Migrate(args) => migrate::run(args, &global),
         Command::Quickstart(args) => quickstart::run(*args, &global),
         Command::Score(args) => score::run(args, &global),

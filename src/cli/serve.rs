@@ -12,7 +12,7 @@ use crate::domain::TenantId;
 use crate::engine::Engine;
 use crate::generate::{Generator, LocalConfig, LocalGenerator, OpenAi, OpenAiConfig};
 use crate::model::LanguageModel;
-use crate::service;
+use crate::service::{self, Access, Tokens};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -34,13 +34,29 @@ pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     served
 }
 
-async fn start(config: Config) -> anyhow::Result<()> {
+async fn start(mut config: Config) -> anyhow::Result<()> {
+    config.service.access = access(&config).await?;
     let store = Store::connect(&config.store).await.context("cannot open the database")?;
+    if config.guarded && config.tokens.is_none() && store.list_api_keys(None).await?.is_empty() {
+        tracing::warn!("no API key exists yet, so that nobody may call; `pref keys create` makes one");
+    }
     let engine = Engine::new(store, config.engine.clone());
     let listener = bind(&config).await?;
     // For whoever started it with port 0, or waits for it to come up.
     println!("listening on {}", listener.local_addr()?);
     serve(listener, engine, &config).await
+}
+
+/// Whom the settings have answered. The keys of tokens are read now, where they are in a file.
+pub(super) async fn access(config: &Config) -> anyhow::Result<Access> {
+    if !config.guarded {
+        return Ok(Access::Open);
+    }
+    let tokens = match &config.tokens {
+        Some(tokens) => Some(Arc::new(Tokens::open(tokens.clone()).await?)),
+        None => None,
+    };
+    Ok(Access::Credentials { tokens })
 }
 
 /// Takes the address that the settings name.
@@ -140,17 +156,13 @@ async fn open_generator(spec: &GeneratorSpec, config: &Config) -> anyhow::Result
     }
 }
 
-/// Makes the model resident that serves; calls are answered MODEL_NOT_RESIDENT meanwhile.
+/// Makes the models resident that serve; calls are answered MODEL_NOT_RESIDENT meanwhile.
 async fn load_model(engine: &Engine, config: &Config) -> anyhow::Result<()> {
-    let tenant = TenantId::default_tenant();
-    match &config.model {
-        Some(dir) => {
-            let place = dir.canonicalize().with_context(|| format!("model {}", dir.display()))?;
-            engine.install_model(&tenant, &place.to_string_lossy()).await?;
-        }
-        None => engine.load_active_model(&tenant).await?,
+    if let Some(dir) = &config.model {
+        let place = dir.canonicalize().with_context(|| format!("model {}", dir.display()))?;
+        engine.install_model(&TenantId::default_tenant(), &place.to_string_lossy()).await?;
     }
-    Ok(())
+    Ok(engine.load_active_models().await?)
 }
 
 pub(super) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {

@@ -4,11 +4,13 @@
 //! `domain` does no IO, knows no tensor, row or wire format, and imports no other room.
 
 mod error;
+mod identity;
 mod ids;
 mod judgment;
 mod preference;
 
 pub use error::Invalid;
+pub use identity::{ApiKey, Caller, Scope, Scopes};
 pub use ids::{
     DatasetId, JobId, MAX_NAME_BYTES, ModelVersion, PoolName, PreferenceId, QueryId, RequestId, TenantId,
     UserId,

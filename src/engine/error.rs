@@ -31,6 +31,19 @@ pub enum EngineError {
     #[error("{0}")]
     TooLarge(Invalid),
 
+    /// No API key is this one.
+    #[error("the API key is not known here; check that it is whole, or ask whoever made it for another")]
+    ApiKeyUnknown,
+    /// The API key was taken back.
+    #[error("the API key was revoked; ask whoever made it for another")]
+    ApiKeyRevoked,
+    /// The API key's time is over.
+    #[error("the API key has expired; ask whoever made it for another")]
+    ApiKeyExpired,
+    /// The tenant has as many people as it may have.
+    #[error("this tenant has {0} users, as many as it may have; delete some, or raise --tenant-users")]
+    TooManyUsers(u64),
+
     /// Nobody has trained and activated a model yet.
     #[error("no model is active; train one (Train) and activate it (ActivateModel)")]
     NoActiveModel,

@@ -8,12 +8,14 @@
 //! [`generate`](Engine::generate).
 
 mod activate_model;
+mod authenticate;
 mod delete_pool;
 mod delete_preference;
 mod delete_user;
 mod describe_model;
 mod error;
 mod exact;
+mod export_user;
 mod generate;
 mod generators;
 mod get_user;
@@ -29,6 +31,7 @@ mod next_query;
 mod person;
 mod pools;
 mod profile;
+mod quota;
 mod refit;
 mod registry;
 mod score;
@@ -53,6 +56,7 @@ pub use delete_preference::DeletePreference;
 pub use describe_model::{BaseFunction, ModelDescription};
 pub use error::EngineError;
 pub(crate) use error::is_damage;
+pub use export_user::Exported;
 pub use generate::{Generate, Generated, Generation, GenerationEvent, GenerationStrategy};
 pub use generators::GeneratorName;
 pub use import_candidates::{CandidatesImported, PoolSummary};
@@ -76,8 +80,10 @@ pub use crate::store::{JobState, ModelState, PreferenceRow, StoreError, UnixMill
 use crate::domain::{TenantId, UserId};
 use crate::model::{ArtifactLocation, BackboneOptions, ResidentConfig};
 use crate::store::Store;
+use authenticate::KeyCache;
 use generators::Generators;
 use pools::PoolCache;
+use quota::Headcounts;
 use worker::TrainingSignals;
 
 /// Tells the time; tests bring their own.
@@ -107,6 +113,10 @@ pub struct EngineConfig {
     pub job_poll: Duration,
     /// How long ActivateModel waits for the change to be done before it tells how it stands.
     pub activation_wait: Duration,
+    /// How long an API key is taken to be as the store had it: when a revoked key is refused everywhere.
+    pub key_memory: Duration,
+    /// Most people that one tenant may have.
+    pub tenant_users: u64,
     /// Names of the language models that completions are written with; the first is the default.
     pub generators: Vec<String>,
     /// Seed of the questions' order and of generation; nothing: drawn from the system.
@@ -125,6 +135,8 @@ impl Default for EngineConfig {
             job_lease: Duration::from_secs(30),
             job_poll: Duration::from_secs(1),
             activation_wait: Duration::from_secs(20),
+            key_memory: Duration::from_secs(10),
+            tenant_users: 10_000_000,
             generators: Vec::new(),
             seed: None,
         }
@@ -141,6 +153,8 @@ struct Shared {
     store: Store,
     models: ModelRegistry,
     pools: PoolCache,
+    keys: KeyCache,
+    headcounts: Headcounts,
     generators: Generators,
     config: EngineConfig,
     clock: Clock,
@@ -168,6 +182,8 @@ impl Engine {
             shared: Arc::new(Shared {
                 models: ModelRegistry::new(&config),
                 pools: PoolCache::default(),
+                keys: KeyCache::default(),
+                headcounts: Headcounts::default(),
                 generators: Generators::new(config.generators.clone()),
                 seeds: Mutex::new(seeds),
                 draining: CancellationToken::new(),

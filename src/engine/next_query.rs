@@ -105,7 +105,7 @@ impl Engine {
 
         let queries = self.queries(&pool, &selection, &model);
         let profile = Profile::new(user, &model, &posterior, (answers, revision), selection.converged());
-        let asked = Asked { questions: queries.iter().map(question).collect(), profile };
+        let asked = Asked { questions: queries.iter().map(Question::from).collect(), profile };
         let remembered = self.remembered(&call, &asked)?;
         let saved =
             self.store().save_queries(tenant, user, &queries, remembered.as_ref(), self.now()).await?;
@@ -138,6 +138,7 @@ impl Engine {
     ) -> Result<Asking, EngineError> {
         let snapshot = self.store().asking_snapshot(tenant, user, &model.version, self.now()).await?;
         let Some(AskingSnapshot { revision, posterior, seen, open_deltas }) = snapshot else {
+            self.admit_user(tenant).await?;
             return Ok(Asking { person: Person::average(model), seen: HashSet::new(), open: Vec::new() });
         };
         let person = match Person::stored(model, revision, posterior)? {
@@ -171,14 +172,16 @@ struct Asking {
     open: Vec<DVector<f64>>,
 }
 
-fn question(row: &QueryRow) -> Question {
-    Question {
-        query_id: row.query_id,
-        comparison: row.comparison.clone(),
-        information_gain: row.information_gain,
-        predicted_preference: row.predicted_preference,
-        model_version: row.model_version.clone(),
-        expires: row.expires,
+impl From<&QueryRow> for Question {
+    fn from(row: &QueryRow) -> Self {
+        Self {
+            query_id: row.query_id,
+            comparison: row.comparison.clone(),
+            information_gain: row.information_gain,
+            predicted_preference: row.predicted_preference,
+            model_version: row.model_version.clone(),
+            expires: row.expires,
+        }
     }
 }
 

@@ -160,12 +160,38 @@ impl ModelRegistry {
         self.shared.readiness.send_modify(|_| {});
     }
 
+    /// Until it is there, calls are told that it is on its way; those that a model serves already go on.
+    fn expect_soon(&self, tenant: &TenantId, version: &ModelVersion) {
+        let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
+        active.entry(tenant.clone()).or_insert_with(|| Slot::Loading(version.clone()));
+    }
+
     fn put(&self, tenant: &TenantId, slot: Slot) {
         self.shared.active.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), slot);
     }
 }
 
 impl Engine {
+    /// Loads the active models of all tenants, that of the default one first. One of another tenant that cannot be loaded
+    /// is that tenant's trouble, and is logged.
+    pub async fn load_active_models(&self) -> Result<(), EngineError> {
+        let serving = self.store().all_serving_models().await?;
+        // Before any is loaded: what is on its way is not "no model".
+        for (tenant, version, _) in serving.iter().filter(|(.., state)| *state == ModelState::Active) {
+            self.models().expect_soon(tenant, version);
+        }
+        let default = TenantId::default_tenant();
+        self.load_active_model(&default).await?;
+        let mut tenants: Vec<_> = serving.into_iter().map(|(tenant, ..)| tenant).collect();
+        tenants.dedup();
+        for tenant in tenants.iter().filter(|tenant| **tenant != default) {
+            if let Err(error) = self.load_active_model(tenant).await {
+                tracing::error!(%tenant, %error, "the tenant's model cannot be loaded");
+            }
+        }
+        Ok(())
+    }
+
     /// Loads the tenant's active model, if it has one; the server is ready, or known to have no model, afterwards.
     /// Takes up a change to another model that a server left half-way.
     pub async fn load_active_model(&self, tenant: &TenantId) -> Result<(), EngineError> {
@@ -174,14 +200,20 @@ impl Engine {
             |wanted| serving.iter().find(|(_, state)| *state == wanted).map(|(version, _)| version.clone());
         match of_state(ModelState::Active) {
             Some(version) => {
-                self.models().put(tenant, Slot::Loading(version.clone()));
+                self.models().expect_soon(tenant, &version);
                 let row = self.model_row(tenant, Some(&version)).await?;
                 let model = self.models().load_registered(&row).await?;
                 self.models().set_active(tenant, model);
             }
             None => {
                 tracing::info!(%tenant, "no model is active yet");
-                self.models().shared.readiness.send_replace(Readiness::NoModel);
+                self.models().shared.readiness.send_if_modified(|readiness| {
+                    let first_news = *readiness == Readiness::Starting;
+                    if first_news {
+                        *readiness = Readiness::NoModel;
+                    }
+                    first_news
+                });
             }
         }
         match of_state(ModelState::Activating) {

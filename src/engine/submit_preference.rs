@@ -67,6 +67,9 @@ impl Engine {
         let _turn = self.turn(tenant, user).await;
         for _ in 0..ATTEMPTS {
             let snapshot = self.fitted_snapshot(tenant, user, &model).await?;
+            if snapshot.is_none() {
+                self.admit_user(tenant).await?;
+            }
             let (revision, before) = snapshot.map_or((0, Vec::new()), |s| (s.revision, s.answers));
             let mut evidence = evidence(&before, model.tie_weight);
             if let Some(delta) = &judged.delta {

@@ -40,11 +40,6 @@ pub(super) fn of_codec(told: &Status) -> Option<Status> {
             Reason::MalformedMessage,
             told.message().replace("failed to decode Protobuf message", "the message cannot be read"),
         )),
-        // tonic's word for a path that is no method; ours, for what a method does not do yet, has details.
-        Code::Unimplemented if told.details().is_empty() => Some(status(
-            Reason::NoSuchMethod,
-            "this server has no such method; reflection lists those it has",
-        )),
         _ => None,
     }
 }

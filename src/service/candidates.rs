@@ -3,10 +3,11 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::auth::tenant_of;
 use super::convert::{self, Limits};
 use super::messages::Messages;
+use super::proto;
 use super::proto::candidate_service_server::CandidateService;
-use super::{proto, tenant_of};
 use crate::domain::{Candidates as Row, PoolName};
 use crate::engine::Engine;
 
@@ -24,7 +25,7 @@ impl CandidateService for Candidates {
         &self,
         request: Request<Streaming<proto::ImportCandidatesRequest>>,
     ) -> Result<Response<proto::ImportCandidatesResponse>, Status> {
-        let tenant = tenant_of(&request);
+        let tenant = tenant_of(&request)?;
         let mut messages = Messages::new(request.into_inner(), self.patience);
         let first = messages.next().await?;
         let request_id = convert::request_id(first.as_ref().map_or("", |first| &first.request_id))?;
@@ -37,7 +38,7 @@ impl CandidateService for Candidates {
         &self,
         request: Request<proto::ListPoolsRequest>,
     ) -> Result<Response<proto::ListPoolsResponse>, Status> {
-        let tenant = tenant_of(&request);
+        let tenant = tenant_of(&request)?;
         let page = convert::list_pools(request.get_ref())?;
         let mut pools = self.engine.list_pools(&tenant, page.after.as_ref(), page.probe()).await?;
         let next_page_token = page.cut(&mut pools, |pool| pool.name.to_string());
@@ -49,7 +50,7 @@ impl CandidateService for Candidates {
         &self,
         request: Request<proto::DeletePoolRequest>,
     ) -> Result<Response<proto::DeletePoolResponse>, Status> {
-        let tenant = tenant_of(&request);
+        let tenant = tenant_of(&request)?;
         let (pool, request_id) = convert::delete_pool(request.into_inner())?;
         self.engine.delete_pool(&tenant, &pool, request_id).await?;
         Ok(Response::new(proto::DeletePoolResponse {}))

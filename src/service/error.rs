@@ -1,32 +1,38 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::reason::Reason;
+use crate::domain::Invalid;
 use crate::engine::{EngineError, GenerateError};
 
 /// Who names the reasons, in google.rpc.ErrorInfo.
 pub(super) const DOMAIN: &str = "pref.dev";
 
-/// A status with a reason that a program can rely on.
-pub(super) fn status(reason: Reason, message: impl Into<String>) -> Status {
-    Status::with_error_details(reason.code(), message, details(reason))
+/// Why a call is refused, before it is put into the words of either edge.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    /// The field that is at fault.
+    pub(super) field: Option<Invalid>,
+    /// When to try again.
+    pub(super) delay: Option<Duration>,
+    /// What a program may want to know beside the reason, by name.
+    pub(super) metadata: Option<(&'static str, &'static str)>,
 }
 
-impl From<EngineError> for Status {
+impl Refusal {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: None, delay: reason.delay(), metadata: None }
+    }
+}
+
+impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Self {
         let reason = Reason::from(&error);
-        let mut details = details(reason);
-        if let EngineError::Invalid(invalid) | EngineError::TooLarge(invalid) = &error {
-            let description = format!("got {}; allowed: {}", invalid.given, invalid.allowed);
-            details.add_bad_request_violation(&invalid.field, description);
-        }
-        if let EngineError::LanguageModel(GenerateError::UpstreamBusy { retry_after: Some(wait), .. }) =
-            &error
-        {
-            details.set_retry_info(Some(*wait));
-        }
         let message = match reason {
             Reason::Internal => {
                 tracing::error!(error = %error, error.debug = ?error, "a call failed");
@@ -38,27 +44,52 @@ impl From<EngineError> for Status {
             }
             _ => error.to_string(),
         };
+        let refusal = Self::new(reason, message);
+        match error {
+            EngineError::Invalid(invalid) | EngineError::TooLarge(invalid) => {
+                Self { field: Some(invalid), ..refusal }
+            }
+            EngineError::LanguageModel(GenerateError::UpstreamBusy { retry_after: Some(wait), .. }) => {
+                Self { delay: Some(wait), ..refusal }
+            }
+            _ => refusal,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { reason, message, field, delay, metadata } = refusal;
+        let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut details =
+            ErrorDetails::with_error_info(reason.as_str(), DOMAIN, metadata.collect::<HashMap<_, _>>());
+        if let Some(invalid) = field {
+            let description = format!("got {}; allowed: {}", invalid.given, invalid.allowed);
+            details.add_bad_request_violation(invalid.field, description);
+        }
+        if delay.is_some() {
+            details.set_retry_info(delay);
+        }
         Status::with_error_details(reason.code(), message, details)
     }
 }
 
-/// The reason, and when to try again where that helps.
-fn details(reason: Reason) -> ErrorDetails {
-    let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
-    if let Some(delay) = reason.delay() {
-        details.set_retry_info(Some(delay));
+impl From<EngineError> for Status {
+    fn from(error: EngineError) -> Self {
+        Refusal::from(error).into()
     }
-    details
+}
+
+/// A status with a reason that a program can rely on.
+pub(super) fn status(reason: Reason, message: impl Into<String>) -> Status {
+    Refusal::new(reason, message).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tonic::Code;
 
     use super::*;
-    use crate::domain::Invalid;
     use crate::engine::ModelError;
 
     #[test]

@@ -1,9 +1,10 @@
-//! The gRPC edge: services, conversion, limits, health.
+//! The gRPC and HTTP edges: who calls, services, conversion, limits, health.
 //!
-//! Handlers are thin: validate, convert, call one engine verb, convert back. This room holds no state of its own,
+//! Handlers are thin: validate, convert, call one engine verb, convert back. This room keeps nothing of what is served, has
 //! no SQL and no mathematics, and makes no decision about a person.
 
 mod answer;
+mod auth;
 mod candidates;
 mod convert;
 mod deadline;
@@ -15,14 +16,15 @@ mod metrics;
 mod personalization;
 mod reason;
 mod server;
+mod tenant_limits;
 mod training;
 
+pub use auth::{Access, KeySource, TokenConfig, TokenError, Tokens};
 pub use convert::Limits;
 pub use http::serve_http;
 pub use metrics::{CallMetrics, serve_metrics};
 pub use server::{ServeError, ServiceConfig, serve};
-
-use crate::domain::TenantId;
+pub use tenant_limits::TenantLimits;
 
 /// The messages and services of `proto/pref/v1`, generated.
 pub mod proto {
@@ -30,9 +32,4 @@ pub mod proto {
 
     /// The compiled `.proto` files, for gRPC reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("pref_descriptor");
-}
-
-/// Whose call it is. Without authentication, which binds to loopback only, everything belongs to one tenant.
-fn tenant_of<T>(_request: &tonic::Request<T>) -> TenantId {
-    TenantId::default_tenant()
 }

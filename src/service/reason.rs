@@ -12,6 +12,8 @@ pub(super) enum Retry {
     No,
     /// So many milliseconds later; RetryInfo says so.
     After(u64),
+    /// Once the time is over that RetryInfo names, which depends on the call.
+    AsTold,
     /// At the caller's own pace; with the same `request_id`, what was done is not done twice.
     AtWill,
 }
@@ -52,7 +54,7 @@ macro_rules! reasons {
     };
 }
 
-use Retry::{After, AtWill, No};
+use Retry::{After, AsTold, AtWill, No};
 
 reasons! {
     InvalidField = "INVALID_FIELD": InvalidArgument, BAD_REQUEST, No;
@@ -63,6 +65,17 @@ reasons! {
     NoSuchMethod = "NO_SUCH_METHOD": Unimplemented, NOT_FOUND, No;
     NoSuchPath = "NO_SUCH_PATH": Unimplemented, NOT_FOUND, No;
     MethodNotAllowed = "METHOD_NOT_ALLOWED": Unimplemented, METHOD_NOT_ALLOWED, No;
+
+    CredentialMissing = "CREDENTIAL_MISSING": Unauthenticated, UNAUTHORIZED, No;
+    CredentialMalformed = "CREDENTIAL_MALFORMED": Unauthenticated, UNAUTHORIZED, No;
+    ApiKeyUnknown = "API_KEY_UNKNOWN": Unauthenticated, UNAUTHORIZED, No;
+    ApiKeyRevoked = "API_KEY_REVOKED": Unauthenticated, UNAUTHORIZED, No;
+    ApiKeyExpired = "API_KEY_EXPIRED": Unauthenticated, UNAUTHORIZED, No;
+    TokenInvalid = "TOKEN_INVALID": Unauthenticated, UNAUTHORIZED, No;
+    TokenExpired = "TOKEN_EXPIRED": Unauthenticated, UNAUTHORIZED, No;
+    ScopeMissing = "SCOPE_MISSING": PermissionDenied, FORBIDDEN, No;
+    UserMismatch = "USER_MISMATCH": PermissionDenied, FORBIDDEN, No;
+    UserBound = "USER_BOUND": PermissionDenied, FORBIDDEN, No;
 
     UserNotFound = "USER_NOT_FOUND": NotFound, NOT_FOUND, No;
     UserErased = "USER_ERASED": NotFound, NOT_FOUND, No;
@@ -93,6 +106,9 @@ reasons! {
     ModelQueueFull = "MODEL_QUEUE_FULL": ResourceExhausted, TOO_MANY_REQUESTS, After(100);
     GeneratorQueueFull = "GENERATOR_QUEUE_FULL": ResourceExhausted, TOO_MANY_REQUESTS, After(100);
     UpstreamBusy = "UPSTREAM_BUSY": ResourceExhausted, TOO_MANY_REQUESTS, After(1000);
+    RateLimited = "RATE_LIMITED": ResourceExhausted, TOO_MANY_REQUESTS, AsTold;
+    TooManyGenerations = "TOO_MANY_GENERATIONS": ResourceExhausted, TOO_MANY_REQUESTS, After(500);
+    TooManyUsers = "TOO_MANY_USERS": ResourceExhausted, FORBIDDEN, No;
     OutOfMemory = "OUT_OF_MEMORY": ResourceExhausted, INTERNAL_SERVER_ERROR, No;
     DeadlineExceeded = "DEADLINE_EXCEEDED": DeadlineExceeded, GATEWAY_TIMEOUT, AtWill;
     Draining = "DRAINING": Unavailable, SERVICE_UNAVAILABLE, After(500);
@@ -101,6 +117,7 @@ reasons! {
     LanguageModelUnavailable = "LANGUAGE_MODEL_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(1000);
     UpstreamBroken = "UPSTREAM_BROKEN": Unavailable, BAD_GATEWAY, After(1000);
+    TokenKeysUnavailable = "TOKEN_KEYS_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
     DatabaseUnavailable = "DATABASE_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
     Internal = "INTERNAL": Internal, INTERNAL_SERVER_ERROR, No;
 }
@@ -110,7 +127,7 @@ impl Reason {
     pub(super) fn delay(self) -> Option<Duration> {
         match self.retry() {
             After(milliseconds) => Some(Duration::from_millis(milliseconds)),
-            No | AtWill => None,
+            No | AsTold | AtWill => None,
         }
     }
 }
@@ -120,6 +137,10 @@ impl From<&EngineError> for Reason {
         match error {
             EngineError::Invalid(_) => Self::InvalidField,
             EngineError::TooLarge(_) => Self::FieldTooLarge,
+            EngineError::ApiKeyUnknown => Self::ApiKeyUnknown,
+            EngineError::ApiKeyRevoked => Self::ApiKeyRevoked,
+            EngineError::ApiKeyExpired => Self::ApiKeyExpired,
+            EngineError::TooManyUsers(_) => Self::TooManyUsers,
             EngineError::NoActiveModel => Self::NoActiveModel,
             EngineError::ModelNotResident(_) => Self::ModelNotResident,
             EngineError::ModelNotFound(_) => Self::ModelNotFound,
@@ -180,6 +201,7 @@ mod tests {
         let retry = match reason.retry() {
             No => "no".to_owned(),
             After(milliseconds) => format!("after {milliseconds} ms"),
+            AsTold => "after RetryInfo".to_owned(),
             AtWill => "at will".to_owned(),
         };
         // INVALID_ARGUMENT from InvalidArgument.

@@ -2,14 +2,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tonic::codegen::http::Request;
-use tonic::transport::Server;
+use tonic::codegen::http::{HeaderValue, Request};
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Server, ServerTlsConfig};
 use tower::ServiceBuilder;
 use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
 use tracing::Level;
 
 use super::answer::in_our_words;
+use super::auth::{Access, AuthLayer, Authenticator};
 use super::candidates::Candidates;
 use super::convert::Limits;
 use super::deadline::DeadlineLayer;
@@ -20,6 +21,7 @@ use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::candidate_service_server::CandidateServiceServer;
 use super::proto::personalization_service_server::PersonalizationServiceServer;
 use super::proto::training_service_server::TrainingServiceServer;
+use super::tenant_limits::TenantLimits;
 use super::training::Training;
 use crate::engine::Engine;
 
@@ -46,6 +48,14 @@ pub struct ServiceConfig {
     pub keepalive_timeout: Duration,
     /// Where calls are counted and timed.
     pub metrics: CallMetrics,
+    /// Who is answered.
+    pub access: Access,
+    /// What one tenant may ask for.
+    pub tenant_limits: TenantLimits,
+    /// Certificate and key of the gRPC port, and whose certificates its callers must have; without it: plain text.
+    pub tls: Option<ServerTlsConfig>,
+    /// Origins of web pages that may call the HTTP edge from a browser.
+    pub cors_origins: Vec<HeaderValue>,
 }
 
 impl Default for ServiceConfig {
@@ -59,6 +69,10 @@ impl Default for ServiceConfig {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             metrics: CallMetrics::default(),
+            access: Access::default(),
+            tenant_limits: TenantLimits::default(),
+            tls: None,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -69,6 +83,9 @@ pub enum ServeError {
     /// The descriptors of the API cannot be served by reflection.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// Certificate, key or the CA of callers cannot be used.
+    #[error("TLS: {0}; allowed: PEM files of a certificate chain, its private key, and of the CA of callers")]
+    Tls(#[source] tonic::transport::Error),
     /// The transport failed.
     #[error("the server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -96,7 +113,9 @@ async fn drive(
     let (health, health_service) = tonic_health::server::health_reporter();
     announce(&health, None).await;
 
-    // A call passes these from top to bottom, its answer from bottom to top.
+    let authenticator = Authenticator::new(engine.clone(), config.access.clone());
+    // A call passes these from top to bottom, its answer from bottom to top. The deadline holds for finding out who calls,
+    // too; strangers take no place among the calls in flight.
     let stack = ServiceBuilder::new()
         .layer(
             TraceLayer::new_for_grpc()
@@ -108,17 +127,23 @@ async fn drive(
         )
         .layer(config.metrics.clone())
         .map_result(in_our_words)
+        .layer(DeadlineLayer::new(config.call_timeout, &IMPORTS))
+        .layer(AuthLayer::new(authenticator, config.tenant_limits.clone()))
         .load_shed()
-        .concurrency_limit(config.concurrent_calls)
-        .layer(DeadlineLayer::new(config.call_timeout, &IMPORTS));
+        .concurrency_limit(config.concurrent_calls);
 
     let (limits, largest) = (config.limits, config.limits.message_bytes);
-    let personalization = Personalization { engine: engine.clone(), limits };
+    let tenants = config.tenant_limits.clone();
+    let personalization = Personalization { engine: engine.clone(), limits, tenants };
     let patience = config.call_timeout;
     let candidates = Candidates { engine: engine.clone(), limits, patience };
     let training = Training { engine: engine.clone(), limits, patience };
     let draining = engine.draining().clone();
-    let server = Server::builder()
+    let mut builder = Server::builder();
+    if let Some(tls) = &config.tls {
+        builder = builder.tls_config(tls.clone()).map_err(ServeError::Tls)?;
+    }
+    let server = builder
         .http2_keepalive_interval(Some(config.keepalive_interval))
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .layer(stack)
@@ -141,6 +166,7 @@ async fn drive(
     tokio::select! {
         ended = &mut server => return Ok(ended?),
         () = follow(&health, &engine) => {}
+        () = keep_fresh(&config.access) => {}
         () = shutdown => {}
     }
     tracing::info!(drain.timeout_ms = config.drain_timeout.as_millis() as u64, "draining");
@@ -152,6 +178,14 @@ async fn drive(
         Err(_) => tracing::warn!("calls that did not end in time are cut off"),
     }
     Ok(())
+}
+
+/// Reads the keys of tokens again as they age; never returns.
+async fn keep_fresh(access: &Access) {
+    match access {
+        Access::Credentials { tokens: Some(tokens) } => tokens.keep_fresh().await,
+        Access::Open | Access::Credentials { tokens: None } => std::future::pending().await,
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -37,6 +37,20 @@ impl Store {
         Ok(Self { db, erasure_key, _lock: lock.map(Arc::new) })
     }
 
+    /// Opens the database beside a server that may be running, also where that is SQLite: for changes that the server's
+    /// caches do not depend on (keys). The schema is the server's affair while it runs.
+    pub async fn connect_beside(config: &StoreConfig) -> Result<Self, StoreError> {
+        match Self::connect(config).await {
+            Err(StoreError::InUse { .. }) => {}
+            opened => return opened,
+        }
+        let Database::Sqlite(path) = &config.database else { return Self::connect(config).await };
+        let (writer, readers) = open_sqlite(path, config).await?;
+        let db = Db::Sqlite { writer, readers };
+        let erasure_key = ErasureKey::load_or_make(&db).await?;
+        Ok(Self { db, erasure_key, _lock: None })
+    }
+
     /// Brings the schema up to date and returns the version of its last migration.
     pub async fn migrate(config: &StoreConfig) -> Result<i64, StoreError> {
         let (db, _lock) = open(config).await?;

@@ -97,7 +97,7 @@ impl Store {
                 values![tenant, dataset, after, i64::from(limit)],
             )
             .await?;
-        rows.iter().map(|row| Ok((row.digest(0, "dataset_row", "line_digest")?, judgment(row)?))).collect()
+        rows.iter().map(dataset_line).collect()
     }
 }
 
@@ -113,13 +113,16 @@ fn line_digest(line: &Judgment) -> LineDigest {
     hasher.finalize().into()
 }
 
-fn judgment(row: &Row) -> Result<Judgment, StoreError> {
-    Ok(Judgment {
+/// line_digest, user_id, prompt, response_a, response_b, preference and kind in the first seven columns.
+pub(super) fn dataset_line(row: &Row) -> Result<(LineDigest, Judgment), StoreError> {
+    let digest = row.digest(0, "dataset_row", "line_digest")?;
+    let judgment = Judgment {
         user_id: row.parsed(1, "dataset_row", "user_id", |name| UserId::parse(name))?,
         comparison: Comparison { prompt: row.get(2)?, response_a: row.get(3)?, response_b: row.get(4)? },
         preference: row.get(5)?,
         group: row.get(6)?,
-    })
+    };
+    Ok((digest, judgment))
 }
 
 fn dataset_row(row: &Row) -> Result<DatasetRow, StoreError> {

@@ -5,8 +5,8 @@
 //!
 //! # Tables
 //!
-//! Every primary key begins with the tenant, and with the user where there is one. `migrations/` says why each
-//! column is there.
+//! Every primary key but that of `api_key`, which tells the tenant, begins with the tenant, and with the user where there
+//! is one. `migrations/` says why each column is there.
 //!
 //! | table | holds | truth or derived |
 //! |---|---|---|
@@ -23,6 +23,7 @@
 //! | `training_job` | jobs with a lease | truth |
 //! | `model`, `model_state` | registry, and where each model stands for each tenant | truth |
 //! | `setting` | the key of the keyed hash | truth |
+//! | `api_key` | who may call, as hashes | truth |
 //!
 //! # Commits
 //!
@@ -30,12 +31,14 @@
 //! computed from, and [`Store::append_preference`] commits only on top of exactly that revision. The fit itself
 //! runs outside any transaction, off the async threads, and a lost race costs one more fit.
 
+mod api_keys;
 mod config;
 mod connect;
 mod datasets;
 mod embeddings;
 mod erasure;
 mod error;
+mod export;
 mod jobs;
 mod models;
 mod pools;
@@ -51,9 +54,10 @@ pub use config::{Database, StoreConfig};
 pub use connect::Store;
 pub use datasets::LineDigest;
 pub use error::StoreError;
+pub use export::DatasetPlace;
 pub use rows::{
-    Answer, Append, AskingSnapshot, DatasetRow, Derived, Erasure, Idempotent, Imported, JobEnd, JobRow,
-    JobState, Lease, LogRow, ModelRow, ModelState, NewPreference, PoolRow, PreferenceRow, QueryRow, Recall,
-    Revision, StoredPosterior, Undo, UnixMillis, UserRow, UserSnapshot,
+    Answer, ApiKeyRow, Append, AskingSnapshot, DatasetRow, Derived, Erasure, Idempotent, Imported, JobEnd,
+    JobRow, JobState, Lease, LogRow, ModelRow, ModelState, NewPreference, PoolRow, PreferenceRow, QueryRow,
+    Recall, Revision, StoredPosterior, Undo, UnixMillis, UserRow, UserSnapshot,
 };
 pub use sweep::Swept;

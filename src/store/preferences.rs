@@ -343,7 +343,7 @@ fn is_violation(error: &sqlx::Error) -> bool {
 }
 
 /// position, preference_id, query_id, prompt, response_a, response_b, outcome, weight, created from `first` on.
-fn preference_row(row: &Row, first: usize) -> Result<PreferenceRow, StoreError> {
+pub(super) fn preference_row(row: &Row, first: usize) -> Result<PreferenceRow, StoreError> {
     Ok(PreferenceRow {
         position: row.get(first)?,
         preference_id: row.parsed(first + 1, "preference", "preference_id", PreferenceId::parse)?,

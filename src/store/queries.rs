@@ -120,7 +120,7 @@ impl Store {
     }
 }
 
-fn query_row(row: &Row) -> Result<QueryRow, StoreError> {
+pub(super) fn query_row(row: &Row) -> Result<QueryRow, StoreError> {
     Ok(QueryRow {
         query_id: row.parsed(0, "query", "query_id", QueryId::parse)?,
         comparison: Comparison { prompt: row.get(1)?, response_a: row.get(2)?, response_b: row.get(3)? },

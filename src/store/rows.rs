@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     Comparison, DatasetId, JobId, ModelVersion, Outcome, PairKey, PoolName, PreferenceId, QueryId, RequestId,
-    TenantId, UserId, Weight,
+    Scopes, TenantId, UserId, Weight,
 };
 
 /// Milliseconds since 1970-01-01 UTC.
@@ -404,4 +404,25 @@ pub struct ModelRow {
     pub created: UnixMillis,
     /// When its state last changed for this tenant; `created` if never.
     pub changed: UnixMillis,
+}
+
+/// An API key as it is kept: all but the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// Which one.
+    pub key_id: String,
+    /// Whose data it opens.
+    pub tenant: TenantId,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// What it is good for.
+    pub scopes: Scopes,
+    /// What its maker calls it.
+    pub label: String,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// From when on it is refused.
+    pub expires: Option<UnixMillis>,
+    /// When it was taken back.
+    pub revoked: Option<UnixMillis>,
 }

@@ -19,6 +19,20 @@ impl Store {
         self.user_revision(tenant, user).await?.ok_or_else(|| missing_user(user))
     }
 
+    /// How many users the tenant has, counted no further than `most`.
+    pub async fn count_users(&self, tenant: &TenantId, most: u64) -> Result<u64, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let row = self
+            .db
+            .row(
+                "SELECT COUNT(*) FROM (SELECT 1 FROM users WHERE tenant = $1 LIMIT $2) AS counted",
+                values![tenant, most],
+            )
+            .await?;
+        let count: i64 = row.map_or(Ok(0), |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// The user's log position; nothing where they are unknown.
     pub async fn user_revision(
         &self,

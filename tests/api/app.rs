@@ -18,8 +18,11 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::artifact;
@@ -30,16 +33,74 @@ pub(crate) const MAX_TEXT_BYTES: usize = 2000;
 /// Largest message that it takes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
+/// A connection, on which a credential may go with each call.
+pub(crate) type Wire = InterceptedService<Channel, Bearer>;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    pub(crate) fn of(authorization: &str) -> Self {
+        Self(Some(authorization.parse().expect("a credential is a header's value")))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
+}
+
 pub(crate) struct TestApp {
     pub(crate) engine: Engine,
-    pub(crate) channel: Channel,
+    pub(crate) channel: Wire,
+    /// Where it listens.
+    pub(crate) address: std::net::SocketAddr,
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     server: tokio::sync::Mutex<Option<JoinHandle<Result<(), ServeError>>>>,
-    folder: TempDir,
-    _database: Option<TestDatabase>,
+    folder: Arc<TempDir>,
+    _database: Option<Arc<TestDatabase>>,
 }
 
 impl TestApp {
+    /// A server on SQLite with settings of its own, whose model serves the default tenant.
+    pub(crate) async fn configured(settings: impl FnOnce(&mut EngineConfig, &mut ServiceConfig)) -> Self {
+        let folder = folder();
+        let store = StoreConfig::new(Database::Sqlite(sqlite_file(&folder)));
+        let app = Self::start(store, folder, None, settings).await;
+        app.install_model().await;
+        app
+    }
+
+    /// The same on Postgres; nothing where there is none.
+    pub(crate) async fn configured_on_postgres(
+        test: &str,
+        settings: impl FnOnce(&mut EngineConfig, &mut ServiceConfig),
+    ) -> Option<Self> {
+        let database = TestDatabase::create(test).await?;
+        let store = StoreConfig::new(Database::Postgres(database.url()));
+        let app = Self::start(store, folder(), Some(database), settings).await;
+        app.install_model().await;
+        Some(app)
+    }
+
+    /// The same server, for a caller with this `authorization`.
+    pub(crate) fn caller(&self, authorization: &str) -> Self {
+        let channel = Endpoint::try_from(format!("http://{}", self.address)).expect("an address makes a URL");
+        Self {
+            engine: self.engine.clone(),
+            channel: InterceptedService::new(channel.connect_lazy(), Bearer::of(authorization)),
+            address: self.address,
+            stop: std::sync::Mutex::default(),
+            server: tokio::sync::Mutex::default(),
+            folder: self.folder.clone(),
+            _database: self._database.clone(),
+        }
+    }
+
     /// A server on SQLite whose model serves.
     pub(crate) async fn on_sqlite() -> Self {
         let app = Self::without_model_on_sqlite().await;
@@ -51,7 +112,7 @@ impl TestApp {
     pub(crate) async fn on_postgres(test: &str) -> Option<Self> {
         let database = TestDatabase::create(test).await?;
         let store = StoreConfig::new(Database::Postgres(database.url()));
-        let app = Self::start(store, folder(), Some(database), &[]).await;
+        let app = Self::start(store, folder(), Some(database), |_, _| {}).await;
         app.install_model().await;
         Some(app)
     }
@@ -60,15 +121,15 @@ impl TestApp {
     pub(crate) async fn without_model_on_sqlite() -> Self {
         let folder = folder();
         let store = StoreConfig::new(Database::Sqlite(sqlite_file(&folder)));
-        Self::start(store, folder, None, &[]).await
+        Self::start(store, folder, None, |_, _| {}).await
     }
 
     /// A server on SQLite whose model serves, and which writes with these language models.
     pub(crate) async fn with_generators(generators: &[(&str, Arc<dyn Generator>)]) -> Self {
         let folder = folder();
         let store = StoreConfig::new(Database::Sqlite(sqlite_file(&folder)));
-        let names: Vec<_> = generators.iter().map(|(name, _)| *name).collect();
-        let app = Self::start(store, folder, None, &names).await;
+        let names: Vec<_> = generators.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let app = Self::start(store, folder, None, |engine, _| engine.generators = names).await;
         for (name, generator) in generators {
             app.engine.install_generator(name, generator.clone());
         }
@@ -85,20 +146,15 @@ impl TestApp {
         store: StoreConfig,
         folder: TempDir,
         database: Option<TestDatabase>,
-        generators: &[&str],
+        settings: impl FnOnce(&mut EngineConfig, &mut ServiceConfig),
     ) -> Self {
-        let config = EngineConfig {
+        let mut config = EngineConfig {
             models: ArtifactLocation::from(folder.path().join("models").as_path()),
             job_poll: Duration::from_millis(50),
             seed: Some(1),
-            generators: generators.iter().map(|&name| name.to_owned()).collect(),
             ..EngineConfig::default()
         };
-        let engine = Engine::new(Store::connect(&store).await.expect("the store opens"), config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("a bound listener has an address");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let service = ServiceConfig {
+        let mut service = ServiceConfig {
             limits: Limits {
                 text_bytes: MAX_TEXT_BYTES,
                 message_bytes: MAX_MESSAGE_BYTES,
@@ -107,6 +163,11 @@ impl TestApp {
             drain_timeout: Duration::from_millis(300),
             ..ServiceConfig::default()
         };
+        settings(&mut config, &mut service);
+        let engine = Engine::new(Store::connect(&store).await.expect("the store opens"), config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (stop, stopped) = oneshot::channel::<()>();
         let served = engine.clone();
         let server = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or_default() };
@@ -115,11 +176,12 @@ impl TestApp {
         let endpoint = Endpoint::try_from(format!("http://{address}")).expect("an address makes a URL");
         Self {
             engine,
-            channel: endpoint.connect_lazy(),
+            channel: InterceptedService::new(endpoint.connect_lazy(), Bearer::default()),
+            address,
             stop: std::sync::Mutex::new(Some(stop)),
             server: tokio::sync::Mutex::new(Some(server)),
-            folder,
-            _database: database,
+            folder: Arc::new(folder),
+            _database: database.map(Arc::new),
         }
     }
 
@@ -149,15 +211,15 @@ impl TestApp {
         self.engine.store().close().await;
     }
 
-    pub(crate) fn personalization(&self) -> PersonalizationServiceClient<Channel> {
+    pub(crate) fn personalization(&self) -> PersonalizationServiceClient<Wire> {
         PersonalizationServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn candidates(&self) -> CandidateServiceClient<Channel> {
+    pub(crate) fn candidates(&self) -> CandidateServiceClient<Wire> {
         CandidateServiceClient::new(self.channel.clone())
     }
 
-    pub(crate) fn training(&self) -> TrainingServiceClient<Channel> {
+    pub(crate) fn training(&self) -> TrainingServiceClient<Wire> {
         TrainingServiceClient::new(self.channel.clone())
     }
 
@@ -215,6 +277,17 @@ impl TestApp {
     pub(crate) async fn list_preferences(&self, user: &str) -> Result<Vec<Preference>, Status> {
         let request = ListPreferencesRequest { user_id: user.to_owned(), ..Default::default() };
         Ok(self.personalization().list_preferences(request).await?.into_inner().preferences)
+    }
+
+    /// All that is held of a person.
+    pub(crate) async fn export(&self, user: &str) -> Result<Vec<export_user_response::Item>, Status> {
+        let request = ExportUserRequest { user_id: user.to_owned() };
+        let mut stream = self.personalization().export_user(request).await?.into_inner();
+        let mut items = Vec::new();
+        while let Some(response) = stream.message().await? {
+            items.push(response.item.expect("a message has an item"));
+        }
+        Ok(items)
     }
 
     pub(crate) async fn delete_preference(

@@ -146,3 +146,27 @@ async fn judgments_are_imported_once_and_equal_texts_left_out() {
     let with_id = ["import", "preferences", text(&data), "--dataset", "other", "--request-id", id];
     assert_eq!(server.succeeds(&with_id, ""), server.succeeds(&with_id, ""));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_exported_can_be_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), None).await;
+    let pool = file(&folder, "pool.jsonl", &[tea()]);
+    server.succeeds(&["import", "candidates", text(&pool), "--pool", "tea"], "");
+    server.succeeds(&["ask", "--user", "ada"], "b\n");
+    let told = server.succeeds(&["export", "user", "ada"], "");
+    let lines: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["profile", "preference", "question"]);
+    assert_eq!((&lines[1]["outcome"], &lines[1]["preference"]), (&"SECOND".into(), &0.0.into()));
+    assert_eq!((&lines[1]["prompt"], &lines[1]["user_id"]), (&"On tea:".into(), &"ada".into()));
+    assert!(lines[1]["create_time"].as_str().unwrap().ends_with('Z'), "{}", lines[1]);
+
+    let judgments = server.succeeds(&["export", "user", "ada", "--judgments"], "");
+    let judgments = file(&folder, "judgments.jsonl", &[serde_json::from_str(judgments.trim()).unwrap()]);
+    let told = server.succeeds(&["import", "preferences", text(&judgments), "--dataset", "again"], "");
+    assert!(told.contains("1 new judgments"), "{told}");
+    let refused = server.fails(&["export", "user", "nobody"]);
+    assert!(refused.contains("USER_NOT_FOUND"), "{refused}");
+}

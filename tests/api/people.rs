@@ -90,9 +90,73 @@ on_both_stores! {
 }
 
 on_both_stores! {
-    async fn export_is_not_implemented_and_says_what_to_use(app) {
-        let request = ExportUserRequest { user_id: "ada".to_owned() };
-        let refused = refusal(app.personalization().export_user(request).await);
-        assert_eq!(refused, (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+    async fn an_export_holds_all_that_an_erasure_takes(app) {
+        use export_user_response::Item;
+        app.import_topics().await;
+        let asked = [app.ask("ada").await, app.ask("ada").await];
+        let first = app.submit(answer("ada", &asked[0].query_id, Outcome::First)).await.unwrap();
+        let undone = app.submit(judge("ada", ("undone", "one", "other"), Outcome::Neither)).await.unwrap();
+        app.delete_preference("ada", &undone.preference_id).await.unwrap();
+        app.submit(judge("bob", COMPARISON, Outcome::First)).await.unwrap();
+        let row = |user: &str| PreferenceRow {
+            user_id: user.to_owned(),
+            prompt: "imported".to_owned(),
+            response_a: "one".to_owned(),
+            response_b: "other".to_owned(),
+            preference: 0.5,
+            group: "topic".to_owned(),
+        };
+        app.import_preferences("set", &[row("ada"), row("bob"), row("cleo")]).await.unwrap();
+
+        let items = app.export("ada").await.unwrap();
+        assert_eq!(items[0], Item::Profile(app.get_user("ada").await.unwrap()));
+        let log: Vec<_> = items.iter().filter_map(|item| match item {
+            Item::Preference(line) => Some((line.preference_id.as_str(), line.outcome(), line.delete_time.is_some())),
+            _ => None,
+        }).collect();
+        let expected = [
+            (first.preference_id.as_str(), Outcome::First, false),
+            (undone.preference_id.as_str(), Outcome::Neither, true),
+        ];
+        assert_eq!(log, expected);
+        let questions = items.iter().filter(|item| matches!(item, Item::Query(query) if asked.contains(query)));
+        assert_eq!(questions.count(), 2);
+        let imported = ImportedPreference { dataset_id: "set".to_owned(), row: Some(row("ada")) };
+        assert_eq!(items.last(), Some(&Item::Imported(imported)));
+        assert_eq!(items.len(), 6);
+        // Of somebody who was only imported that is all there is.
+        assert_eq!(app.export("cleo").await.unwrap().len(), 1);
+
+        app.delete_user("ada").await.unwrap();
+        app.delete_user("cleo").await.unwrap();
+        for user in ["ada", "cleo", "nobody"] {
+            assert_eq!(refusal(app.export(user).await), (Code::NotFound, "USER_NOT_FOUND".to_owned()));
+        }
+        assert_eq!(app.export("bob").await.unwrap().len(), 3);
+    }
+}
+
+on_both_stores! {
+    async fn an_export_of_many_lines_comes_whole_and_in_order(app) {
+        let rows: Vec<_> = (0..600).map(|line| PreferenceRow {
+            user_id: "ada".to_owned(),
+            prompt: format!("prompt {line}"),
+            response_a: "one".to_owned(),
+            response_b: "other".to_owned(),
+            preference: 1.0,
+            group: String::new(),
+        }).collect();
+        app.import_preferences("set", &rows).await.unwrap();
+        app.import_preferences("another set", &rows[..10]).await.unwrap();
+        let items = app.export("ada").await.unwrap();
+        let mut lines: Vec<_> = items.iter().map(|item| match item {
+            export_user_response::Item::Imported(line) => (&line.dataset_id, &line.row.as_ref().unwrap().prompt),
+            other => panic!("{other:?}"),
+        }).collect();
+        assert_eq!(lines.len(), 610);
+        assert!(lines.is_sorted_by_key(|(dataset, _)| *dataset));
+        lines.sort();
+        lines.dedup();
+        assert_eq!(lines.len(), 610, "none twice");
     }
 }

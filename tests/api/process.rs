@@ -35,8 +35,19 @@ impl Server {
 
     /// With settings of its own; of every address that it listens on it tells in a line.
     pub(crate) async fn launch(data_dir: &Path, database: Option<&SecretString>, settings: &[&str]) -> Self {
+        Self::launch_logging(data_dir, database, settings, ("warn", Stdio::inherit())).await
+    }
+
+    /// With a log of its own: what is logged, and where to.
+    pub(crate) async fn launch_logging(
+        data_dir: &Path,
+        database: Option<&SecretString>,
+        settings: &[&str],
+        (filter, log): (&str, Stdio),
+    ) -> Self {
         let mut command = pref();
-        command.arg("--data-dir").arg(data_dir).args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
+        command.arg("--data-dir").arg(data_dir).args(["serve", "--listen", "127.0.0.1:0", "--log", filter]);
+        command.stderr(log);
         command.args(["--job-lease-seconds", "1"]).arg("--model").arg(artifact::location());
         if let Some(url) = database {
             command.env("PREF_DATABASE_URL", url.expose_secret());

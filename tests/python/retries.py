@@ -17,6 +17,10 @@ from pref.v1.personalization_pb2_grpc import (
 )
 
 
+# What calls were authorized with, in their order.
+AUTHORIZATIONS: list[str | None] = []
+
+
 class Failing(PersonalizationServiceServicer, CandidateServiceServicer):
     """Fails as the list of failures says, one a call, then succeeds; keeps what it was sent."""
 
@@ -33,6 +37,7 @@ class Failing(PersonalizationServiceServicer, CandidateServiceServicer):
 
     def SubmitPreference(self, request, context):
         self.received.append(request)
+        AUTHORIZATIONS.append(dict(context.invocation_metadata()).get("authorization"))
         self.fail_first(context)
         return personalization_pb2.SubmitPreferenceResponse(preference_id="kept")
 
@@ -48,7 +53,7 @@ class Failing(PersonalizationServiceServicer, CandidateServiceServicer):
         self.fail_first(context)
 
 
-def against(failures, call):
+def against(failures, call, **options):
     """What a call against the failing server came to, and what the server was sent."""
     service = Failing(list(failures))
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
@@ -58,7 +63,7 @@ def against(failures, call):
     server.start()
     retries = pref.Retries(attempts=3, first_wait=0.01, longest_wait=0.05)
     try:
-        with pref.Client(f"127.0.0.1:{port}", retries=retries) as client:
+        with pref.Client(f"127.0.0.1:{port}", retries=retries, **options) as client:
             return call(client), service.received
     except pref.PrefError as error:
         return error, service.received
@@ -84,6 +89,12 @@ reply, received = against(lost, submit)
 assert reply.preference_id == "kept", reply
 assert len(received) == 3 and received[0].request_id, received
 assert received[0] == received[1] == received[2], received
+
+# A key goes with each try; without one, nothing does.
+key, _ = against(lost, lambda client: (submit(client), AUTHORIZATIONS[-1])[1], api_key="pref_1")
+assert key == "Bearer pref_1", key
+key, _ = against([], lambda client: (submit(client), AUTHORIZATIONS[-1])[1])
+assert key is None, key
 
 # Two calls of the caller are two changes.
 _, received = against([], lambda client: (submit(client), submit(client)))

@@ -52,6 +52,9 @@ async fn erasure_leaves_no_trace_in_any_table(f: &Fixture) {
     for text in traces.iter().chain(&kept) {
         assert!(f.holds(text).await, "the scan cannot see {text:?}");
     }
+    // A table with users that this test puts nobody into would be left out of it.
+    let about = f.rows_about(&ada).await;
+    assert!(about.len() >= 7 && about.values().all(|rows| *rows > 0), "{about:?}");
     let erasure = f.store.delete_user(&tenant(), &ada, &[model("m1")], NOW + 1).await.unwrap();
     assert_eq!(erasure, Erasure::Erased);
     for text in traces {
@@ -60,6 +63,8 @@ async fn erasure_leaves_no_trace_in_any_table(f: &Fixture) {
     for text in kept {
         assert!(f.holds(text).await, "{text:?} is gone");
     }
+    let left = f.rows_about(&ada).await;
+    assert!(left.len() == about.len() && left.values().all(|rows| *rows == 0), "{left:?}");
 
     let left = f.store.get_embeddings(&tenant(), "lexical", &contents).await.unwrap();
     assert_eq!(left, [None, None, Some(vec![1.0])]);

@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
+
 use pref::domain::{
     Comparison, ModelVersion, Outcome, PoolName, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight,
 };
 use pref::store::{Append, Database, Derived, Idempotent, NewPreference, QueryRow, Store, StoreConfig};
 use secrecy::ExposeSecret;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use tempfile::TempDir;
 
 use crate::postgres::TestDatabase;
@@ -70,6 +73,39 @@ impl Fixture {
                 bytes
             }
         }
+    }
+
+    /// How many rows each table has about the user, of all tables that the catalog says have users.
+    pub(crate) async fn rows_about(&self, user: &UserId) -> BTreeMap<String, i64> {
+        let mut rows = BTreeMap::new();
+        let count = |table: &str| AssertSqlSafe(format!("SELECT COUNT(*) FROM {table} WHERE user_id = $1"));
+        match &self.place {
+            Place::Sqlite(dir) => {
+                let options =
+                    SqliteConnectOptions::new().filename(dir.path().join("pref.db")).read_only(true);
+                let mut connection = options.connect().await.expect("SQLite opens once more");
+                let catalog = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+                               WHERE m.type = 'table' AND c.name = 'user_id'";
+                let tables: Vec<String> =
+                    sqlx::query_scalar(catalog).fetch_all(&mut connection).await.expect("tables");
+                for table in tables {
+                    let query = sqlx::query_scalar(count(&table)).bind(user.as_str());
+                    rows.insert(table, query.fetch_one(&mut connection).await.expect("a count"));
+                }
+            }
+            Place::Postgres(database) => {
+                let mut connection = connect(database).await;
+                let catalog = "SELECT table_name::text FROM information_schema.columns
+                               WHERE table_schema = 'public' AND column_name = 'user_id'";
+                let tables: Vec<String> =
+                    sqlx::query_scalar(catalog).fetch_all(&mut connection).await.expect("tables");
+                for table in tables {
+                    let query = sqlx::query_scalar(count(&table)).bind(user.as_str());
+                    rows.insert(table, query.fetch_one(&mut connection).await.expect("a count"));
+                }
+            }
+        }
+        rows
     }
 
     /// Whether any row holds `text`, as text or within bytes.

@@ -5,6 +5,7 @@ mod postgres;
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod api_keys;
 mod datasets;
 mod embeddings;
 mod engines;

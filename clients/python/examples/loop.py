@@ -9,6 +9,7 @@ needs a server on 127.0.0.1:50051 (``make run``).
 from __future__ import annotations
 
 import argparse
+import os
 import uuid
 from collections.abc import Callable
 
@@ -117,6 +118,7 @@ def main() -> None:
     """Runs the loop for two simulated people, or for one at the terminal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--target", default="127.0.0.1:50051", help="where the server listens")
+    parser.add_argument("--api-key", default=os.environ.get("PREF_API_KEY"), help="where the server asks who calls")
     parser.add_argument("--ask", metavar="NAME", help="ask the person at this terminal")
     arguments = parser.parse_args()
     run = uuid.uuid4().hex[:4]
@@ -127,7 +129,7 @@ def main() -> None:
     if arguments.ask:
         people = {arguments.ask: asks_at_the_terminal}
 
-    with pref.Client(arguments.target) as client:
+    with pref.Client(arguments.target, api_key=arguments.api_key) as client:
         client.wait_ready()
         client.import_candidates(
             POOL, [pref.Candidates(prompt=prompt, responses=texts) for prompt, texts in PROMPTS.items()]

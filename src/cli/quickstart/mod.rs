@@ -40,7 +40,8 @@ pub(super) fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     result
 }
 
-async fn quickstart(args: Args, config: Config, data_dir: &Path) -> anyhow::Result<()> {
+async fn quickstart(args: Args, mut config: Config, data_dir: &Path) -> anyhow::Result<()> {
+    config.service.access = super::serve::access(&config).await?;
     // A port or a database that cannot be had should not cost a training first.
     let listener = match args.no_serve {
         true => None,

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use crate::domain::{Comparison, Outcome};
+use crate::domain::{Comparison, Judgment, Outcome};
 use crate::engine::{
-    Asked, CandidatesImported, Finish, Generation, GenerationEvent, PoolSummary, PreferenceRow, Profile,
-    Question, Scored, ScoredResponse, Submitted, UnixMillis, UserRow,
+    Asked, CandidatesImported, Exported, Finish, Generation, GenerationEvent, PoolSummary, PreferenceRow,
+    Profile, Question, Scored, ScoredResponse, Submitted, UnixMillis, UserRow,
 };
 use crate::service::proto;
 
@@ -95,7 +95,34 @@ impl From<PreferenceRow> for proto::Preference {
             outcome: proto::Outcome::from(row.outcome).into(),
             weight: row.weight.get(),
             create_time: Some(timestamp(row.created)),
+            delete_time: None,
         }
+    }
+}
+
+impl From<Exported> for proto::ExportUserResponse {
+    fn from(item: Exported) -> Self {
+        use proto::export_user_response::Item;
+        let item = match item {
+            Exported::Profile(profile) => Item::Profile(profile.into()),
+            Exported::Preference(row, undone) => {
+                let delete_time = undone.map(timestamp);
+                Item::Preference(proto::Preference { delete_time, ..row.into() })
+            }
+            Exported::Question(question) => Item::Query(question.into()),
+            Exported::Imported(dataset, judgment) => Item::Imported(proto::ImportedPreference {
+                dataset_id: dataset.to_string(),
+                row: Some(judgment.into()),
+            }),
+        };
+        Self { item: Some(item) }
+    }
+}
+
+impl From<Judgment> for proto::PreferenceRow {
+    fn from(Judgment { user_id, comparison, preference, group }: Judgment) -> Self {
+        let Comparison { prompt, response_a, response_b } = comparison;
+        Self { user_id: user_id.to_string(), prompt, response_a, response_b, preference, group }
     }
 }
 

@@ -168,6 +168,10 @@ pub(in crate::service) fn delete_user(given: proto::DeleteUserRequest) -> Result
     Ok(UserId::parse(given.user_id)?)
 }
 
+pub(in crate::service) fn export_user(given: proto::ExportUserRequest) -> Result<UserId, EngineError> {
+    Ok(UserId::parse(given.user_id)?)
+}
+
 pub(in crate::service) fn list_users(given: &proto::ListUsersRequest) -> Result<Page<UserId>, EngineError> {
     Page::parse(given.page_size, &given.page_token, |key| UserId::parse(key).ok())
 }

@@ -1,9 +1,11 @@
-use axum::Json;
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -12,10 +14,14 @@ use super::Edge;
 use super::error::HttpError;
 use super::request::ChatRequest;
 use super::stream::streamed;
-use crate::domain::TenantId;
+use crate::domain::Caller;
 use crate::engine::{Finish, Generated, Generation};
 use crate::service::answer::OVERLOADED;
+use crate::service::auth::bind;
 use crate::service::reason::Reason;
+
+/// A call's place among all, and among its tenant's.
+pub(super) type Permit = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Who a call is answered as, the same in every part of the answer.
 #[derive(Debug, Clone)]
@@ -74,6 +80,7 @@ pub(super) struct Outcome {
 /// `POST /v1/chat/completions`
 pub(super) async fn completions(
     State(edge): State<Edge>,
+    Extension(caller): Extension<Arc<Caller>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
     let Ok(permit) = edge.calls.clone().try_acquire_owned() else {
@@ -84,16 +91,14 @@ pub(super) async fn completions(
         let reason = if too_large { Reason::MessageTooLarge } else { Reason::MalformedMessage };
         HttpError::new(reason, refused.body_text())
     })?;
-    let request = ChatRequest::read(&body)?;
+    let mut request = ChatRequest::read(&body)?;
+    bind(&caller, &mut request.user)?;
     let (stream, model) = (request.stream, request.model.clone());
     let asked = request.understand(&edge)?;
     let (choices, live, usage) = (asked.choices, asked.is_written_live(), asked.usage);
-    let tenant = TenantId::default_tenant();
-    let late = |_| {
-        let told = format!("no answer within {:?}", edge.patience);
-        HttpError::new(Reason::DeadlineExceeded, told)
-    };
-    let begun = edge.engine.generate(&tenant, asked.generate);
+    let permit = (permit, edge.tenants.generation(&caller.tenant)?);
+    let late = |_| HttpError::late(edge.patience);
+    let begun = edge.engine.generate(&caller.tenant, asked.generate);
     let generation = tokio::time::timeout(edge.patience, begun).await.map_err(late)??;
     let head = Head {
         id: format!("chatcmpl-{}", Uuid::new_v4().simple()),
@@ -114,7 +119,7 @@ async fn whole(
     head: Head,
     generation: Generation,
     choices: usize,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 ) -> Result<ChatCompletion, HttpError> {
     let generated = generation.finished().await?;
     let (usage, outcome) = (usage(&generated, choices), outcome(&head, &generated, choices));

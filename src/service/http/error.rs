@@ -1,18 +1,20 @@
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{Method, StatusCode, Uri};
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tonic::Status;
-use tonic_types::StatusExt;
 
 use crate::domain::Invalid;
 use crate::engine::EngineError;
+use crate::service::error::Refusal;
 use crate::service::reason::Reason;
 
 /// An error as OpenAI's clients expect it: `{"error": {"message", "type", "param", "code"}}`.
 #[derive(Debug)]
 pub(super) struct HttpError {
     status: StatusCode,
+    delay: Option<Duration>,
     body: Body,
 }
 
@@ -31,7 +33,12 @@ struct Words {
 
 impl HttpError {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self::of(reason, message.into(), None)
+        Refusal::new(reason, message).into()
+    }
+
+    /// The answer took longer than it may.
+    pub(super) fn late(patience: Duration) -> Self {
+        Self::new(Reason::DeadlineExceeded, format!("no answer within {patience:?}"))
     }
 
     /// What is refused of `field`.
@@ -43,23 +50,24 @@ impl HttpError {
     pub(super) fn json(&self) -> String {
         serde_json::to_string(&self.body).unwrap_or_default()
     }
+}
 
-    fn of(reason: Reason, message: String, param: Option<String>) -> Self {
+impl From<Refusal> for HttpError {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { reason, message, field, delay, .. } = refusal;
         let status = reason.http();
-        let code = Some(reason.as_str().to_owned());
-        Self { status, body: Body { error: Words { message, r#type: kind(status), param, code } } }
+        // OpenAI's clients know this one by its own word.
+        let code = if status == StatusCode::UNAUTHORIZED { "invalid_api_key" } else { reason.as_str() };
+        let param = field.map(|invalid| invalid.field);
+        let words = Words { message, r#type: kind(status), param, code: Some(code.to_owned()) };
+        Self { status, delay, body: Body { error: words } }
     }
 }
 
 /// In the words and with the reason that a gRPC caller would get.
 impl From<EngineError> for HttpError {
     fn from(error: EngineError) -> Self {
-        let reason = Reason::from(&error);
-        let told = Status::from(error);
-        let details = told.get_error_details();
-        let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
-        let field = violations.first().map(|violation| violation.field.clone());
-        Self::of(reason, told.message().to_owned(), field)
+        Refusal::from(error).into()
     }
 }
 
@@ -73,10 +81,13 @@ fn kind(status: StatusCode) -> &'static str {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let again = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let mut response = (self.status, [(CONTENT_TYPE, "application/json")], self.json()).into_response();
-        if again {
-            response.headers_mut().insert(RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        if let Some(delay) = self.delay {
+            let seconds = delay.as_millis().div_ceil(1000) as u64;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

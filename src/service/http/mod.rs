@@ -3,6 +3,7 @@
 //! `POST /v1/chat/completions` and `GET /v1/models`, errors in OpenAI's shape. Nothing is decided here: a request becomes
 //! one of the engine's, and its events become chunks.
 
+mod auth;
 mod chat;
 mod error;
 mod models;
@@ -15,19 +16,27 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use super::ServiceConfig;
+use super::auth::Authenticator;
 use super::convert::Limits;
+use super::tenant_limits::TenantLimits;
+use crate::domain::Scope;
 use crate::engine::Engine;
 
 /// What every handler has.
 #[derive(Clone)]
 struct Edge {
     engine: Engine,
+    authenticator: Authenticator,
+    tenants: TenantLimits,
     limits: Limits,
     /// One permit a call.
     calls: Arc<Semaphore>,
@@ -43,18 +52,35 @@ pub async fn serve_http(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let edge = Edge {
+        authenticator: Authenticator::new(engine.clone(), config.access.clone()),
+        tenants: config.tenant_limits.clone(),
         engine,
         limits: config.limits,
         calls: Arc::new(Semaphore::new(config.concurrent_calls)),
         patience: config.call_timeout,
     };
+    // What a path's credential has to be good for.
+    let with = |scope: Scope| from_fn_with_state((edge.clone(), scope), auth::admit);
     let routes = Router::new()
-        .route("/v1/chat/completions", post(chat::completions))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::one))
+        .route("/v1/chat/completions", post(chat::completions).layer(with(Scope::Generate)))
+        .route("/v1/models", get(models::list).layer(with(Scope::Generate)))
+        .route("/v1/models/{id}", get(models::one).layer(with(Scope::Generate)))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::max(config.limits.message_bytes))
+        // Outermost: a browser asks whether it may call before it does, and has no credential then.
+        .layer(cors(&config.cors_origins))
         .with_state(edge);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Which pages of other origins a browser lets call. None: those of no other.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(origins.to_vec())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
 }

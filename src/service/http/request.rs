@@ -25,7 +25,8 @@ pub(super) struct ChatRequest {
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     /// Whose taste; without it, the average person's.
-    user: Option<String>,
+    #[serde(default, deserialize_with = "or_nobody")]
+    pub(super) user: String,
     #[serde(default)]
     pref: PrefOptions,
     tools: Option<Value>,
@@ -78,6 +79,11 @@ struct Part {
 enum Stop {
     One(String),
     Several(Vec<String>),
+}
+
+/// `null` is what some clients send for nothing.
+fn or_nobody<'de, D: serde::Deserializer<'de>>(user: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(user)?.unwrap_or_default())
 }
 
 /// A request, understood.
@@ -147,7 +153,7 @@ impl ChatRequest {
             Some(Stop::Several(stops)) => stops,
         };
         let request = proto::GenerateRequest {
-            user_id: self.user.unwrap_or_default(),
+            user_id: self.user,
             messages: messages.collect::<Result<_, _>>()?,
             strategy: strategy.into(),
             candidates,

@@ -3,9 +3,8 @@ use std::convert::Infallible;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::chat::{Head, Outcome, Usage, chosen, outcome, reason, usage};
+use super::chat::{Head, Outcome, Permit, Usage, chosen, outcome, reason, usage};
 use super::error::HttpError;
 use crate::engine::{EngineError, Generated, Generation, GenerationEvent};
 
@@ -45,7 +44,7 @@ pub(super) fn streamed(
     choices: usize,
     live: bool,
     with_usage: bool,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let opening = (0..choices)
         .map(|index| head.chunk(index, Delta { role: Some("assistant"), content: Some("") }, None));

@@ -28,7 +28,8 @@ class Client:
     A mutation sends the same request id on every try, so that it takes effect once; pass ``request_id`` to
     keep that true across restarts of the caller too. A stream has no deadline. Failures raise ``PrefError``.
 
-    The connection is plain text, for a server on this machine; pass ``channel`` for any other.
+    ``api_key`` is a key of ``pref keys create``, or a token, where the server asks who calls. The connection is plain text,
+    for a server on this machine; pass ``channel`` for any other, since a key is for nobody else to read.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Client:
         *,
         timeout: float = 10.0,
         retries: Retries = Retries(),
+        api_key: str | None = None,
         channel: grpc.Channel | None = None,
     ) -> None:
         self._channel = channel if channel is not None else grpc.insecure_channel(target)
         self._timeout = timeout
         self._retries = retries
+        self._metadata: tuple[tuple[str, str], ...] = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
         self._personal: Any = PersonalizationServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._candidates: Any = CandidateServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._training: Any = TrainingServiceStub(self._channel)  # type: ignore[no-untyped-call]
@@ -145,6 +148,11 @@ class Client:
         request = personal.DeleteUserRequest(user_id=user_id, request_id=_request_id(request_id))
         self._call(self._personal.DeleteUser, request)
 
+    def export_user(self, user_id: str) -> Iterator[personal.ExportUserResponse]:
+        """All that is held of a person: profile, log, questions, imported judgments."""
+        request = personal.ExportUserRequest(user_id=user_id)
+        return self._retries.stream(lambda: self._personal.ExportUser(request, metadata=self._metadata))
+
     # Answering a person
 
     def generate(
@@ -176,7 +184,7 @@ class Client:
             include_candidates=include_candidates,
             generator=generator,
         )
-        return self._retries.stream(lambda: self._personal.Generate(request))
+        return self._retries.stream(lambda: self._personal.Generate(request, metadata=self._metadata))
 
     def complete(self, user_id: str, prompt: str = "", **options: Any) -> personal.GenerateFinished:
         """``generate`` to its end: the whole answer, what it is worth, and what an average one is."""
@@ -269,7 +277,7 @@ class Client:
     def watch_training_job(self, job_id: str) -> Iterator[training.TrainingJob]:
         """A job's states, as they change, until it has ended."""
         request = training.WatchTrainingJobRequest(job_id=job_id)
-        for reply in self._retries.stream(lambda: self._training.WatchTrainingJob(request)):
+        for reply in self._retries.stream(lambda: self._training.WatchTrainingJob(request, metadata=self._metadata)):
             yield reply.job
 
     def get_training_job(self, job_id: str) -> training.TrainingJob:
@@ -321,10 +329,10 @@ class Client:
         return self._call(self._training.DescribeModel, request)
 
     def _call(self, method: Callable[..., Reply], request: object) -> Reply:
-        return self._retries.call(lambda: method(request, timeout=self._timeout))
+        return self._retries.call(lambda: method(request, timeout=self._timeout, metadata=self._metadata))
 
     def _call_with_rows(self, method: Callable[..., Reply], rows: Sequence[object]) -> Reply:
-        return self._retries.call(lambda: method(iter(rows), timeout=self._timeout))
+        return self._retries.call(lambda: method(iter(rows), timeout=self._timeout, metadata=self._metadata))
 
 
 def _request_id(given: str | None) -> str:

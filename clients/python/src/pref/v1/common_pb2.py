@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pref/v1/common.proto\x12\x07pref.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"D\n\nComparison\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x12\n\nresponse_a\x18\x02 \x01(\t\x12\x12\n\nresponse_b\x18\x03 \x01(\t\"/\n\nCandidates\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x11\n\tresponses\x18\x02 \x03(\t\"\xb9\x01\n\x0bUserProfile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63oefficients\x18\x02 \x03(\x01\x12\x17\n\x0fstandard_errors\x18\x03 \x03(\x01\x12\x0f\n\x07\x61nswers\x18\x04 \x01(\x04\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x15\n\rmodel_version\x18\x06 \x01(\t\x12\x1d\n\x15remaining_uncertainty\x18\x07 \x01(\x01\x12\x11\n\tconverged\x18\x08 \x01(\x08\"\xd1\x01\n\x05Query\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nresponse_a\x18\x03 \x01(\t\x12\x12\n\nresponse_b\x18\x04 \x01(\t\x12\x18\n\x10information_gain\x18\x05 \x01(\x01\x12\x1c\n\x14predicted_preference\x18\x06 \x01(\x01\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x01\n\nPreference\x12\x15\n\rpreference_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08query_id\x18\x03 \x01(\t\x12\'\n\ncomparison\x18\x04 \x01(\x0b\x32\x13.pref.v1.Comparison\x12!\n\x07outcome\x18\x05 \x01(\x0e\x32\x10.pref.v1.Outcome\x12\x0e\n\x06weight\x18\x06 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x81\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_FIRST\x10\x01\x12\x12\n\x0eOUTCOME_SECOND\x10\x02\x12\x0f\n\x0bOUTCOME_TIE\x10\x03\x12\x13\n\x0fOUTCOME_NEITHER\x10\x04\x12\x10\n\x0cOUTCOME_SKIP\x10\x05*\xad\x01\n\rQueryStrategy\x12\x1e\n\x1aQUERY_STRATEGY_UNSPECIFIED\x10\x00\x12#\n\x1fQUERY_STRATEGY_INFORMATION_GAIN\x10\x01\x12\x1c\n\x18QUERY_STRATEGY_D_OPTIMAL\x10\x02\x12\x1e\n\x1aQUERY_STRATEGY_UNCERTAINTY\x10\x03\x12\x19\n\x15QUERY_STRATEGY_RANDOM\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14pref/v1/common.proto\x12\x07pref.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"D\n\nComparison\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x12\n\nresponse_a\x18\x02 \x01(\t\x12\x12\n\nresponse_b\x18\x03 \x01(\t\"/\n\nCandidates\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x11\n\tresponses\x18\x02 \x03(\t\"\xb9\x01\n\x0bUserProfile\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63oefficients\x18\x02 \x03(\x01\x12\x17\n\x0fstandard_errors\x18\x03 \x03(\x01\x12\x0f\n\x07\x61nswers\x18\x04 \x01(\x04\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x15\n\rmodel_version\x18\x06 \x01(\t\x12\x1d\n\x15remaining_uncertainty\x18\x07 \x01(\x01\x12\x11\n\tconverged\x18\x08 \x01(\x08\"\xd1\x01\n\x05Query\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nresponse_a\x18\x03 \x01(\t\x12\x12\n\nresponse_b\x18\x04 \x01(\t\x12\x18\n\x10information_gain\x18\x05 \x01(\x01\x12\x1c\n\x14predicted_preference\x18\x06 \x01(\x01\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x02\n\nPreference\x12\x15\n\rpreference_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08query_id\x18\x03 \x01(\t\x12\'\n\ncomparison\x18\x04 \x01(\x0b\x32\x13.pref.v1.Comparison\x12!\n\x07outcome\x18\x05 \x01(\x0e\x32\x10.pref.v1.Outcome\x12\x0e\n\x06weight\x18\x06 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x81\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_FIRST\x10\x01\x12\x12\n\x0eOUTCOME_SECOND\x10\x02\x12\x0f\n\x0bOUTCOME_TIE\x10\x03\x12\x13\n\x0fOUTCOME_NEITHER\x10\x04\x12\x10\n\x0cOUTCOME_SKIP\x10\x05*\xad\x01\n\rQueryStrategy\x12\x1e\n\x1aQUERY_STRATEGY_UNSPECIFIED\x10\x00\x12#\n\x1fQUERY_STRATEGY_INFORMATION_GAIN\x10\x01\x12\x1c\n\x18QUERY_STRATEGY_D_OPTIMAL\x10\x02\x12\x1e\n\x1aQUERY_STRATEGY_UNCERTAINTY\x10\x03\x12\x19\n\x15QUERY_STRATEGY_RANDOM\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pref.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=801
-  _globals['_OUTCOME']._serialized_end=930
-  _globals['_QUERYSTRATEGY']._serialized_start=933
-  _globals['_QUERYSTRATEGY']._serialized_end=1106
+  _globals['_OUTCOME']._serialized_start=850
+  _globals['_OUTCOME']._serialized_end=979
+  _globals['_QUERYSTRATEGY']._serialized_start=982
+  _globals['_QUERYSTRATEGY']._serialized_end=1155
   _globals['_COMPARISON']._serialized_start=66
   _globals['_COMPARISON']._serialized_end=134
   _globals['_CANDIDATES']._serialized_start=136
@@ -45,5 +45,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERY']._serialized_start=374
   _globals['_QUERY']._serialized_end=583
   _globals['_PREFERENCE']._serialized_start=586
-  _globals['_PREFERENCE']._serialized_end=798
+  _globals['_PREFERENCE']._serialized_end=847
 # @@protoc_insertion_point(module_scope)

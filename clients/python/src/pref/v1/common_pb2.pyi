@@ -97,7 +97,7 @@ class Query(_message.Message):
     def __init__(self, query_id: _Optional[str] = ..., prompt: _Optional[str] = ..., response_a: _Optional[str] = ..., response_b: _Optional[str] = ..., information_gain: _Optional[float] = ..., predicted_preference: _Optional[float] = ..., model_version: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Preference(_message.Message):
-    __slots__ = ("preference_id", "revision", "query_id", "comparison", "outcome", "weight", "create_time")
+    __slots__ = ("preference_id", "revision", "query_id", "comparison", "outcome", "weight", "create_time", "delete_time")
     PREFERENCE_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     QUERY_ID_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class Preference(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     preference_id: str
     revision: int
     query_id: str
@@ -112,4 +113,5 @@ class Preference(_message.Message):
     outcome: Outcome
     weight: float
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, preference_id: _Optional[str] = ..., revision: _Optional[int] = ..., query_id: _Optional[str] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., weight: _Optional[float] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    delete_time: _timestamp_pb2.Timestamp
+    def __init__(self, preference_id: _Optional[str] = ..., revision: _Optional[int] = ..., query_id: _Optional[str] = ..., comparison: _Optional[_Union[Comparison, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., weight: _Optional[float] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

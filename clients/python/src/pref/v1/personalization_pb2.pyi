@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from pref.v1 import common_pb2 as _common_pb2
+from pref.v1 import training_pb2 as _training_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -287,14 +288,24 @@ class ExportUserRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ...) -> None: ...
 
 class ExportUserResponse(_message.Message):
-    __slots__ = ("profile", "preference", "query")
+    __slots__ = ("profile", "preference", "query", "imported")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     PREFERENCE_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_FIELD_NUMBER: _ClassVar[int]
     profile: _common_pb2.UserProfile
     preference: _common_pb2.Preference
     query: _common_pb2.Query
-    def __init__(self, profile: _Optional[_Union[_common_pb2.UserProfile, _Mapping]] = ..., preference: _Optional[_Union[_common_pb2.Preference, _Mapping]] = ..., query: _Optional[_Union[_common_pb2.Query, _Mapping]] = ...) -> None: ...
+    imported: ImportedPreference
+    def __init__(self, profile: _Optional[_Union[_common_pb2.UserProfile, _Mapping]] = ..., preference: _Optional[_Union[_common_pb2.Preference, _Mapping]] = ..., query: _Optional[_Union[_common_pb2.Query, _Mapping]] = ..., imported: _Optional[_Union[ImportedPreference, _Mapping]] = ...) -> None: ...
+
+class ImportedPreference(_message.Message):
+    __slots__ = ("dataset_id", "row")
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    dataset_id: str
+    row: _training_pb2.PreferenceRow
+    def __init__(self, dataset_id: _Optional[str] = ..., row: _Optional[_Union[_training_pb2.PreferenceRow, _Mapping]] = ...) -> None: ...
 
 class ListPreferencesRequest(_message.Message):
     __slots__ = ("user_id", "page_size", "page_token")

@@ -147,7 +147,8 @@ class PersonalizationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExportUser(self, request, context):
-        """Streams all that is held of a person.
+        """Streams all that is held of a person: the profile under the active model, the whole log with what was taken back,
+        every question, and imported judgments. (Replies that are kept for a day for retries repeat these.)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

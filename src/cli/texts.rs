@@ -1,8 +1,11 @@
-//! Texts as JSON lines from standard input, for the commands that read them there.
+//! Texts as JSON lines, from standard input or a file, for the commands that read them there.
 
-use std::io::{BufRead, ErrorKind};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::domain::Invalid;
@@ -19,6 +22,32 @@ impl OwnedText {
     pub(super) fn borrow(&self) -> Text<'_> {
         Text::new(&self.prompt, &self.response)
     }
+}
+
+/// The different prompts of a file of JSON lines, in order; other fields are passed over.
+pub(super) fn read_prompts(path: &Path) -> anyhow::Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Line {
+        prompt: String,
+    }
+    let file = File::open(path).with_context(|| format!("--prompts {}", path.display()))?;
+    let mut prompts = Vec::new();
+    let mut seen = HashSet::new();
+    for (at, line) in BufReader::new(file).lines().enumerate() {
+        let place = || format!("{}:{}", path.display(), at + 1);
+        let line = line.with_context(place)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Line { prompt } = serde_json::from_str(&line).with_context(place)?;
+        if prompt.trim().is_empty() {
+            bail!("{}: prompt: got {prompt:?}; allowed: text that is not blank", place());
+        }
+        if seen.insert(prompt.clone()) {
+            prompts.push(prompt);
+        }
+    }
+    Ok(prompts)
 }
 
 /// What a line may be.

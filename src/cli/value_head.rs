@@ -1,13 +1,10 @@
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::ProgressBar;
-use serde::Deserialize;
 
+use super::texts::read_prompts;
 use crate::generate::{LocalConfig, LocalGenerator, Sampling};
 use crate::model::{
     Artifact, ArtifactLocation, BackboneOptions, DeviceChoice, LanguageModel, RewardModel, ValueHead,
@@ -69,31 +66,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     print!("{}", table(&head));
     println!("Added to {location}, for the language model {}.", head.record.language_model);
     Ok(())
-}
-
-fn read_prompts(path: &Path) -> anyhow::Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Line {
-        prompt: String,
-    }
-    let file = File::open(path).with_context(|| format!("--prompts {}", path.display()))?;
-    let mut prompts = Vec::new();
-    let mut seen = HashSet::new();
-    for (at, line) in BufReader::new(file).lines().enumerate() {
-        let place = || format!("{}:{}", path.display(), at + 1);
-        let line = line.with_context(place)?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let Line { prompt } = serde_json::from_str(&line).with_context(place)?;
-        if prompt.trim().is_empty() {
-            bail!("{}: prompt: got {prompt:?}; allowed: text that is not blank", place());
-        }
-        if seen.insert(prompt.clone()) {
-            prompts.push(prompt);
-        }
-    }
-    Ok(prompts)
 }
 
 fn table(head: &ValueHead) -> String {

@@ -119,6 +119,15 @@ pub enum EngineError {
     #[error("no pair is left to ask: the user has seen them all, or their questions are open")]
     NoQuestionLeft,
 
+    /// A generator that made one text as often as it was asked.
+    #[error(
+        "the generator made the same text {count} times, which is no question; ask for more candidates or a higher temperature"
+    )]
+    SameText {
+        /// How often.
+        count: usize,
+    },
+
     /// The request id belongs to another call.
     #[error("request_id was used before with another body")]
     RequestIdReused,

@@ -9,13 +9,13 @@ use super::{Engine, EngineError, GeneratorName, ScoredResponse, ServingModel};
 use crate::domain::{Invalid, ModelVersion, TenantId, UserId};
 use crate::generate::{
     Completion, Completions, Event, GenerateError, Generator, Guidance, PoolGenerator, Prompt, Request,
-    Sampling, best_of_n,
+    Sampling, best_of_n, style_instruction,
 };
 use crate::model::ModelError;
 use crate::store::Revision;
 
 /// |A|: tokens that a value-guided step chooses among.
-const VALUE_TOKENS: usize = 20;
+pub(super) const VALUE_TOKENS: usize = 20;
 
 /// Asks for a completion.
 #[derive(Debug, Clone)]
@@ -53,6 +53,13 @@ pub enum GenerationStrategy {
     StyleGuided,
     /// The generator's own answer, whoever asks.
     Unguided,
+}
+
+impl GenerationStrategy {
+    /// Whether, unless several are asked for, the first completion is the answer, so that its text is known as it is written.
+    pub fn takes_the_first(self) -> bool {
+        matches!(self, Self::Unguided | Self::ValueGuided)
+    }
 }
 
 /// A completion that is being made.
@@ -130,9 +137,6 @@ impl Engine {
     /// # Errors
     /// Whatever can be known before the first token: an unknown generator, a prompt that is too long, a full queue.
     pub async fn generate(&self, tenant: &TenantId, request: Generate) -> Result<Generation, EngineError> {
-        if request.strategy == GenerationStrategy::StyleGuided {
-            return Err(EngineError::Unimplemented("STYLE_GUIDED"));
-        }
         let model = self.models().active(tenant)?;
         let person = match &request.user {
             Some(user) => self.person(tenant, user, &model, request.min_revision).await?,
@@ -141,16 +145,26 @@ impl Engine {
         let person = person.unwrap_or_else(|| Person::average(&model));
         let seed = request.seed.unwrap_or_else(|| self.draw_seed());
 
-        let (generator, writes) = self.generator(tenant, &request).await?;
+        let generator = self.generator(tenant, &request.generator, request.prompt.asked()).await?;
         let guidance = match request.strategy {
             GenerationStrategy::ValueGuided => {
                 Some(guidance(&model, &person, &*generator, request.guidance_scale)?)
             }
             _ => None,
         };
-        let one = writes && request.strategy != GenerationStrategy::BestOfN;
+        let one = generator.writes() && request.strategy.takes_the_first();
         let count = request.candidates.unwrap_or(if one { 1 } else { self.config().default_candidates });
-        let (prompt, sampling) = (request.prompt.clone(), request.sampling.clone());
+        let (mut prompt, sampling) = (request.prompt.clone(), request.sampling.clone());
+        if request.strategy == GenerationStrategy::StyleGuided {
+            if !generator.writes() {
+                let allowed = "BEST_OF_N or UNGUIDED where completions come from a pool";
+                return Err(Invalid::new("strategy", "STYLE_GUIDED", allowed).into());
+            }
+            let labels = &model.resident.model().manifest().labels;
+            if let Some(instruction) = style_instruction(labels, &person.posterior) {
+                prompt = prompt.instructed(&instruction);
+            }
+        }
         let started = Instant::now();
         let completions = generator.generate(Request { prompt, count, sampling, seed, guidance })?;
 
@@ -161,24 +175,24 @@ impl Engine {
         Ok(Generation { seed, revision, model_version, events })
     }
 
-    /// The generator of the request, and whether it writes texts of its own rather than finding them.
-    async fn generator(
+    /// The generator of that name; of a pool, the one of the prompt's candidates.
+    pub(super) async fn generator(
         &self,
         tenant: &TenantId,
-        request: &Generate,
-    ) -> Result<(Arc<dyn Generator>, bool), EngineError> {
-        let pool = match self.shared.generators.resolve(&request.generator)? {
-            Resolved::LanguageModel(generator) => return Ok((generator, true)),
+        name: &GeneratorName,
+        prompt: &str,
+    ) -> Result<Arc<dyn Generator>, EngineError> {
+        let pool = match self.shared.generators.resolve(name)? {
+            Resolved::LanguageModel(generator) => return Ok(generator),
             Resolved::Pool(pool) => pool,
         };
-        let candidates =
-            self.store().candidates_of_prompt(tenant, pool.as_ref(), request.prompt.asked()).await?;
+        let candidates = self.store().candidates_of_prompt(tenant, pool.as_ref(), prompt).await?;
         if let (true, Some(pool)) = (candidates.is_empty(), pool)
             && self.store().pool_revision(tenant, &pool).await?.is_none()
         {
             return Err(EngineError::PoolNotFound(pool));
         }
-        Ok((Arc::new(PoolGenerator::new(candidates)), false))
+        Ok(Arc::new(PoolGenerator::new(candidates)))
     }
 }
 
@@ -234,7 +248,9 @@ impl Making {
             GenerationStrategy::Unguided => true,
             // Of several guided completions the best is chosen.
             GenerationStrategy::ValueGuided => self.request.candidates.is_none_or(|count| count == 1),
-            GenerationStrategy::BestOfN | GenerationStrategy::StyleGuided => false,
+            GenerationStrategy::BestOfN | GenerationStrategy::StyleGuided => {
+                self.request.candidates == Some(1)
+            }
         };
         let (mut prompt_tokens, mut completion_tokens) = (candidates.prompt_tokens, None);
         let mut completions = Vec::new();

@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::Serialize;
+
 use super::{Engine, EngineError};
 use crate::domain::{Invalid, PoolName};
 use crate::generate::Generator;
 
 /// Where completions come from, as a request names it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub enum GeneratorName {
     /// The server's first language model, or any pool where it has none.
     #[default]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 
+use super::generate_question::GenerateQuestion;
 use super::idempotency::{Call, replay};
 use super::person::Person;
 use super::pools::PoolFeatures;
@@ -39,8 +40,8 @@ pub enum QuerySource {
     Pool(PoolName),
     /// Responses of the caller's own, at least two, all different.
     Candidates(Candidates),
-    /// Two responses to this prompt, generated along the direction in which the user is least known (Algorithm 2).
-    Generate(String),
+    /// Responses to a prompt, generated along the direction in which the user is least known (Algorithm 2).
+    Generate(GenerateQuestion),
 }
 
 /// The questions, stored.
@@ -82,9 +83,9 @@ impl Engine {
             return Ok(reply);
         }
 
+        let pool = self.source(tenant, &request, &model).await?;
         // Two calls at once for one user must not ask the same pair.
         let _turn = self.turn(tenant, user).await;
-        let pool = self.source(tenant, &request.source, &model).await?;
         let asking = self.asking(tenant, user, &model).await?;
         let revision = asking.person.revision;
         let answers = asking.person.answers;
@@ -112,21 +113,21 @@ impl Engine {
         Ok(replay(saved)?.unwrap_or(asked))
     }
 
+    /// The responses that questions are chosen from.
     async fn source(
         &self,
         tenant: &TenantId,
-        source: &QuerySource,
+        request: &NextQuery,
         model: &ServingModel,
     ) -> Result<Arc<PoolFeatures>, EngineError> {
-        match source {
-            QuerySource::Pool(name) => self.pool(tenant, name, model).await,
-            QuerySource::Candidates(own) => {
-                Ok(Arc::new(PoolFeatures::build(0, vec![own.clone()], model).await?))
+        let own = match &request.source {
+            QuerySource::Pool(name) => return self.pool(tenant, name, model).await,
+            QuerySource::Candidates(own) => own.clone(),
+            QuerySource::Generate(asked) => {
+                self.generate_candidates(tenant, &request.user, asked, model).await?
             }
-            QuerySource::Generate(_) => {
-                Err(EngineError::Unimplemented("questions by generation (Algorithm 2) need a language model"))
-            }
-        }
+        };
+        Ok(Arc::new(PoolFeatures::build(0, vec![own], model).await?))
     }
 
     /// What choosing needs of the user: one statement, unless they have to be fitted first.

@@ -1,4 +1,5 @@
 use crate::domain::Invalid;
+use crate::generate::GenerateError;
 use crate::math::MathError;
 use crate::model::ModelError;
 use crate::train::TrainError;
@@ -76,6 +77,27 @@ pub enum EvaluateError {
         /// What the drawing library said.
         error: String,
     },
+    /// All prompts are asked about, and none is left to write for.
+    #[error("prompts: got {given}; allowed: more than the {asked} that are asked about")]
+    FewPrompts {
+        /// Different prompts given.
+        given: usize,
+        /// How many are asked about.
+        asked: usize,
+    },
+    /// A value-guided strategy without a value head for the language model.
+    #[error(
+        "model {version} has no value head for {language_model}; train one (pref train value-head), or leave value-guided out"
+    )]
+    NoValueHead {
+        /// The reward model.
+        version: String,
+        /// Who writes.
+        language_model: String,
+    },
+    /// The language model could not write.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// Texts could not be embedded for training.
     #[error(transparent)]
     Train(#[from] TrainError),

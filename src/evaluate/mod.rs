@@ -8,6 +8,7 @@ mod contestants;
 mod corpus;
 mod error;
 mod evaluation;
+pub mod generation;
 pub mod known_phi;
 mod method;
 mod models;

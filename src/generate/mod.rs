@@ -10,6 +10,7 @@ mod openai;
 mod pool;
 mod sampling;
 mod scheduler;
+mod style;
 mod text_stream;
 
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ pub use local::{LocalConfig, LocalGenerator};
 pub use openai::{OpenAi, OpenAiConfig};
 pub use pool::PoolGenerator;
 pub use sampling::Sampling;
+pub use style::style_instruction;
 
 use crate::model::{LanguageModel, Message, ModelError};
 
@@ -27,6 +29,11 @@ pub trait Generator: Send + Sync {
     /// Begins up to `request.count` completions and returns at once; fewer where there are no more. The same request gives
     /// the same completions.
     fn generate(&self, request: Request) -> Result<Completions, GenerateError>;
+
+    /// Whether completions are written, and not found among what is there.
+    fn writes(&self) -> bool {
+        true
+    }
 
     /// The hash of the language model that writes, whose hidden states a value head may read; nothing where there is none at
     /// hand.
@@ -163,7 +170,7 @@ impl Completions {
     }
 
     /// Completions that are there already.
-    fn ready(completions: impl IntoIterator<Item = Completion>) -> Self {
+    pub fn ready(completions: impl IntoIterator<Item = Completion>) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         for (index, completion) in completions.into_iter().enumerate() {
             // The receiver is held here.

@@ -18,6 +18,10 @@ impl PoolGenerator {
 }
 
 impl Generator for PoolGenerator {
+    fn writes(&self) -> bool {
+        false
+    }
+
     /// Candidates drawn without replacement, each order as likely as any other. The prompt is the one that they are stored for.
     fn generate(&self, request: Request) -> Result<Completions, GenerateError> {
         if self.candidates.is_empty() {

@@ -1,12 +1,13 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 
 use crate::domain::Invalid;
 
 /// How the next token is drawn from a language model's logits, and when the text ends.
 ///
 /// In this order: repetition penalty, temperature, top-k, top-p, min-p.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sampling {
     /// T ≥ 0; 0 takes the likeliest token.
     pub temperature: f64,

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 use super::error::{MathError, finite};
 use super::logistic::{binary_cross_entropy, sigmoid};
@@ -168,6 +168,12 @@ impl Posterior {
         let mut whitened = delta.as_slice().to_vec();
         self.whiten(&mut whitened);
         (self.coefficients.dot(delta), whitened.iter().map(|x| x * x).sum())
+    }
+
+    /// v, ‖v‖ = 1: the direction in which least is known of λ, the top eigenvector of H⁻¹ (§4.2, Algorithm 2); of either sign.
+    pub fn least_known_direction(&self) -> DVector<f64> {
+        let eigen = SymmetricEigen::new(self.hessian.clone());
+        eigen.eigenvectors.column(eigen.eigenvalues.imin()).into_owned()
     }
 
     /// x ← L⁻¹x for H = LLᵀ, so that xᵀH⁻¹x becomes a squared length and a pair's variance a squared distance.

@@ -205,6 +205,30 @@ impl LanguageModel {
         Ok(rows.matmul(&self.head.t()?)?.to_vec2()?)
     }
 
+    /// Σ_t log p(token_t | prompt, tokens before t), nats; `prompt` has at least one token.
+    ///
+    /// # Errors
+    /// More tokens than [`Self::context`]; tensor operations.
+    pub fn log_likelihood(&self, prompt: &[u32], tokens: &[u32]) -> Result<f64, ModelError> {
+        let Some((_, before_last)) = tokens.split_last() else { return Ok(0.0) };
+        let mut sequence = self.sequence()?;
+        let mut next = tokens.iter();
+        let mut total = 0.0;
+        // The prompt's last row holds the first token's logits, and each token's row the next one's.
+        for (at, piece) in std::iter::once(prompt).chain(before_last.chunks(Self::PIECE)).enumerate() {
+            let extension = Extension { sequence: &mut sequence, tokens: piece, alternatives: false };
+            let hidden = self.extend(&mut [extension])?;
+            let first = if at == 0 { hidden.len() - 1 } else { 0 };
+            let rows: Vec<_> = (first..hidden.len()).collect();
+            for (logits, &token) in self.logits(&hidden, &rows)?.iter().zip(&mut next) {
+                let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
+                total += f64::from(logits[token as usize] - largest) - sum.ln();
+            }
+        }
+        Ok(total)
+    }
+
     fn ids(&self, text: &str, special: bool) -> Result<Vec<u32>, ModelError> {
         let encoding = self.tokenizer.encode_fast(text, special);
         let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;

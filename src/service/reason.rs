@@ -156,7 +156,7 @@ impl From<&EngineError> for Reason {
             EngineError::RevisionNotReached { .. } => Self::RevisionNotReached,
             EngineError::PoolNotFound(_) => Self::PoolNotFound,
             EngineError::PromptNotInPool => Self::PromptNotInPool,
-            EngineError::NoQuestionLeft => Self::NoQuestionLeft,
+            EngineError::NoQuestionLeft | EngineError::SameText { .. } => Self::NoQuestionLeft,
             EngineError::RequestIdReused => Self::RequestIdReused,
             EngineError::LostRace => Self::LostRace,
             EngineError::Unimplemented(_) => Self::NotImplemented,

@@ -53,7 +53,7 @@ pub(crate) fn save(folder: &Path, version: &str, measures: &[&str; BASE_FUNCTION
         spectrum: vec![1.0; BASE_FUNCTIONS],
         personal_shares: vec![0.25; BASE_FUNCTIONS],
         common_shares: vec![0.25; BASE_FUNCTIONS],
-        labels: measures.iter().map(|&name| name.to_owned()).collect(),
+        labels: measures.iter().map(|name| format!("+ {name}")).collect(),
         training_users: TrainingUsers::new([7; 16], ["trained-on"]),
     };
     let artifact = Artifact {

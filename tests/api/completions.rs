@@ -128,7 +128,7 @@ on_both_stores! {
         let told = refusal(app.generate(guided(GenerationStrategy::ValueGuided)).await);
         assert_eq!(told, (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
         let told = refusal(app.generate(guided(GenerationStrategy::StyleGuided)).await);
-        assert_eq!(told, (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+        assert_eq!(told, (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
     }
 }
 

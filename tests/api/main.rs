@@ -18,6 +18,7 @@ mod completions;
 mod concurrency;
 mod edge;
 mod encryption;
+mod generated;
 mod identity;
 mod keys;
 mod lifecycle;

@@ -70,11 +70,27 @@ on_both_stores! {
         assert_eq!(refused, (Code::ResourceExhausted, "count".to_owned()));
         let unknown = refusal(app.next_query(from_pool("ada", "p")).await);
         assert_eq!(unknown, (Code::NotFound, "POOL_NOT_FOUND".to_owned()));
-        let generated = NextQueryRequest {
-            source: Some(next_query_request::Source::Generate(GenerateSource { prompt: "x".to_owned() })),
+        let generated = |source: GenerateSource| NextQueryRequest {
+            source: Some(next_query_request::Source::Generate(source)),
             ..from_pool("ada", "")
         };
-        assert_eq!(refusal(app.next_query(generated).await), (Code::Unimplemented, "NOT_IMPLEMENTED".to_owned()));
+        let good = GenerateSource { prompt: "x".to_owned(), ..Default::default() };
+        let cold = pref::service::proto::Sampling { temperature: Some(-1.0), ..Default::default() };
+        for (source, field) in [
+            (GenerateSource { prompt: " ".to_owned(), ..good.clone() }, "generate.prompt"),
+            (GenerateSource { generator: "gpt".to_owned(), ..good.clone() }, "generator"),
+            (GenerateSource { guidance_scale: Some(f64::NAN), ..good.clone() }, "generate.guidance_scale"),
+            (GenerateSource { sampling: Some(cold), ..good.clone() }, "generate.sampling.temperature"),
+        ] {
+            let refused = refused_field(app.next_query(generated(source)).await);
+            assert_eq!(refused, (Code::InvalidArgument, field.to_owned()));
+        }
+        for candidates in [1, 100_000] {
+            let (_, field) = refused_field(app.next_query(generated(GenerateSource { candidates, ..good.clone() })).await);
+            assert_eq!(field, "generate.candidates");
+        }
+        let nowhere = refusal(app.next_query(generated(good)).await);
+        assert_eq!(nowhere, (Code::NotFound, "PROMPT_NOT_IN_POOL".to_owned()));
         nobody_was_made(app).await;
     }
 }

@@ -3,6 +3,7 @@
 mod causal;
 mod describe;
 mod evaluate;
+mod generation;
 mod refusals;
 mod train;
 mod tune;

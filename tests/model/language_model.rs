@@ -38,6 +38,35 @@ fn after(model: &LanguageModel, tokens: &[u32]) -> (Vec<f32>, Vec<f32>) {
     (hidden.row(last).unwrap(), model.logits(&hidden, &[last]).unwrap().remove(0))
 }
 
+/// Beside the logits after each token, one at a time.
+#[test]
+fn a_text_is_as_likely_as_its_tokens_are() {
+    for name in [BABYLLAMA, TINY_QWEN2] {
+        let Some(folder) = shared_model("a_text_is_as_likely_as_its_tokens_are", name) else { return };
+        let model = open(&folder);
+        let vocabulary = model.vocabulary() as u32;
+        // Longer than a piece.
+        let all: Vec<u32> =
+            (0..LanguageModel::PIECE as u32 + 12).map(|n| (n * n + 3 * n) % vocabulary.min(50)).collect();
+        let (prompt, tokens) = all.split_at(5);
+        let whole = model.log_likelihood(prompt, tokens).unwrap();
+        let (first, rest) = tokens.split_at(9);
+        let parts =
+            model.log_likelihood(prompt, first).unwrap() + model.log_likelihood(&all[..14], rest).unwrap();
+        assert!((whole - parts).abs() <= 1e-3 * whole.abs(), "{whole} {parts}");
+        let one_by_one: f64 = (0..9)
+            .map(|at| {
+                let (_, logits) = after(&model, &all[..5 + at]);
+                let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+                f64::from(logits[first[at] as usize]) - sum.ln()
+            })
+            .sum();
+        let together = model.log_likelihood(prompt, first).unwrap();
+        assert!((together - one_by_one).abs() <= 1e-4 * one_by_one.abs(), "{together} {one_by_one}");
+        assert_eq!(model.log_likelihood(prompt, &[]).unwrap(), 0.0);
+    }
+}
+
 fn raw(prompt: &str, sampling: Sampling) -> Request {
     Request { prompt: Prompt::Raw(prompt.to_owned()), count: 1, sampling, seed: 0, guidance: None }
 }

@@ -1,3 +1,4 @@
+mod generation;
 mod outputs;
 mod sources;
 mod studies;

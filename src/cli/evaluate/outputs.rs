@@ -53,7 +53,7 @@ impl Json {
     }
 }
 
-fn check(option: &str, path: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn check(option: &str, path: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     let new = !path.exists();
     let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
@@ -64,6 +64,6 @@ fn check(option: &str, path: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

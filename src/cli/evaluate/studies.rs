@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::command_line;
+use super::generation;
 use super::outputs::{Json, Outputs};
 use super::sources::{Embedding, Files, FilesOrSets, Loaded, Shape};
 use crate::cli::base_functions::BaseFunctions;
@@ -78,6 +79,7 @@ pub(super) enum Study {
         #[command(flatten)]
         json: Json,
     },
+    Generation(Box<generation::Args>),
     /// Without singular value decomposition, without penalty: several models of each (Figure 9)
     Ablations {
         /// Models of each
@@ -181,6 +183,7 @@ impl Study {
                 print!("{found}");
                 json.write(&found)
             }
+            Self::Generation(args) => args.run(),
             Self::Ablations { models, common } => {
                 let loaded = common.load(&common.embedding)?;
                 let answers = common.answers.iter().copied().max().unwrap_or(0);
@@ -201,6 +204,7 @@ impl Study {
             Self::Active { run, .. } => run.outputs.check(),
             Self::Oracle { outputs, .. } => outputs.check(),
             Self::Ceiling { json, .. } => json.check(),
+            Self::Generation(args) => args.check_outputs(),
         }
     }
 }

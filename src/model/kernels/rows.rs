@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn exp_is_within_2e_7_of_itself() {
-        for step in -86_999..=88_000 {
+        for step in -86_999..=87_999 {
             let x = step as f32 * 1e-3;
             let exact = f64::from(x).exp();
             let error = (f64::from(exp(x)) / exact - 1.0).abs();

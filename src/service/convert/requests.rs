@@ -2,8 +2,8 @@ use super::fields::{guidance_scale, request_id, revision, risk_aversion, unknown
 use super::{Limits, Page};
 use crate::domain::{Candidates, Invalid, Outcome, PoolName, PreferenceId, QueryId, RequestId, UserId};
 use crate::engine::{
-    Acquisition, DeletePreference, EngineError, Generate, GenerationStrategy, GeneratorName, NextQuery,
-    Prompt, QuerySource, Sampling, Score, SubmitPreference, Target,
+    Acquisition, DeletePreference, EngineError, Generate, GenerateQuestion, GenerationStrategy,
+    GeneratorName, NextQuery, Prompt, QuerySource, Sampling, Score, SubmitPreference, Target,
 };
 use crate::service::proto;
 
@@ -16,7 +16,8 @@ pub(in crate::service) fn next_query(
         Some(Source::Pool(pool)) => QuerySource::Pool(PoolName::parse(pool)?),
         Some(Source::Candidates(own)) => QuerySource::Candidates(limits.candidates("candidates", own, 2)?),
         Some(Source::Generate(source)) => {
-            QuerySource::Generate(limits.prompt("generate.prompt", source.prompt)?)
+            let asked = generate_question(source, limits).map_err(|error| error.within("generate"))?;
+            QuerySource::Generate(asked)
         }
         None => return Err(Invalid::new("source", "nothing", "pool, candidates or generate").into()),
     };
@@ -38,6 +39,21 @@ pub(in crate::service) fn next_query(
         strategy,
         count: Limits::count("count", given.count, 1, limits.questions)?,
         request_id: request_id(&given.request_id)?,
+    })
+}
+
+fn generate_question(given: proto::GenerateSource, limits: &Limits) -> Result<GenerateQuestion, EngineError> {
+    let candidates = match given.candidates {
+        0 => None,
+        1 => return Err(Invalid::new("candidates", 1, "at least 2, or 0 for the server's default").into()),
+        count => Some(Limits::count("candidates", count, 2, limits.responses)?),
+    };
+    Ok(GenerateQuestion {
+        prompt: limits.prompt("prompt", given.prompt)?,
+        generator: GeneratorName::parse(&given.generator)?,
+        candidates,
+        sampling: sampling(given.sampling.unwrap_or_default())?,
+        guidance_scale: guidance_scale(given.guidance_scale)?,
     })
 }
 

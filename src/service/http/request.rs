@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::Edge;
 use super::error::HttpError;
 use super::models;
-use crate::engine::{Generate, GenerationStrategy};
+use crate::engine::Generate;
 use crate::service::convert;
 use crate::service::proto;
 
@@ -135,12 +135,13 @@ impl ChatRequest {
             }
         };
         // Of the best of N, n are returned; otherwise n are written.
+        use proto::GenerationStrategy::{BestOfN, StyleGuided};
         let candidates = match (strategy, self.pref.candidates) {
-            (proto::GenerationStrategy::BestOfN, Some(candidates)) if candidates < choices => {
+            (BestOfN | StyleGuided, Some(candidates)) if candidates < choices => {
                 let allowed = format!("at least n, {choices}");
                 return Err(HttpError::invalid("pref.candidates", candidates, &allowed));
             }
-            (proto::GenerationStrategy::BestOfN, candidates) => {
+            (BestOfN | StyleGuided, candidates) => {
                 let default = u32::try_from(edge.engine.config().default_candidates).unwrap_or(u32::MAX);
                 candidates.unwrap_or(default.max(choices))
             }
@@ -181,7 +182,7 @@ impl ChatRequest {
 impl Asked {
     /// Whether the text is known while it is written, and not only when all candidates are there.
     pub(super) fn is_written_live(&self) -> bool {
-        self.choices == 1 && self.generate.strategy != GenerationStrategy::BestOfN
+        self.choices == 1 && self.generate.strategy.takes_the_first()
     }
 }
 

@@ -1,0 +1,134 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use indicatif::ProgressBar;
+
+use super::command_line;
+use super::outputs::{self, Outputs};
+use crate::cli::texts::read_prompts;
+use crate::evaluate::generation::{GenerationConfig, Strategy, generation};
+use crate::evaluate::studies::{Pictured, Study};
+use crate::generate::{LocalConfig, LocalGenerator, Sampling};
+use crate::model::{ArtifactLocation, BackboneOptions, DeviceChoice, LanguageModel, RewardModel};
+
+/// What personal completions are worth to simulated people whose taste is known (Figure 2, lower row).
+///
+/// Of the prompts some are asked about, and completions are written for the others after 0, 5, 10, 15 answers: λ*ᵀφ over that of the
+/// average unguided completion, how often it is the larger, what it costs in likelihood under the language model, and in time.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The trained model, a folder that `pref train` wrote; with a value head where a strategy needs it.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// local:DIR, a causal language model (Qwen2 or Llama) in Hugging Face layout, or local:ID of the hub.
+    #[arg(long, value_name = "GENERATOR")]
+    generator: String,
+    /// JSON lines with a prompt each; other fields and repeated prompts are passed over.
+    #[arg(long, value_name = "FILE")]
+    prompts: PathBuf,
+    /// unguided, best-of-N, value-guided-β; separated by commas.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "unguided,best-of-4,best-of-16,value-guided-1,value-guided-10"
+    )]
+    strategies: Vec<Strategy>,
+    /// Numbers of answers after which completions are written.
+    #[arg(long, value_delimiter = ',', default_value = "0,5,10,15")]
+    answers: Vec<usize>,
+    /// People, λ* drawn from the model's population.
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    people: usize,
+    /// How many of the prompts are asked about; the others are written for.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    asked: usize,
+    /// Unguided completions of each prompt, at least as many as best-of-N needs.
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    candidates: usize,
+    /// Longest completion, in tokens.
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    max_tokens: usize,
+    /// Temperature of the completions.
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    temperature: f64,
+    /// Seed of people, answers and completions.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the models run: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Also draw reward against likelihood, after the most answers, to this SVG file
+    #[arg(long, value_name = "FILE.svg")]
+    plot_trade_off: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+/// Tokens that a value-guided step chooses among, as the server has it.
+const GUIDED_TOKENS: usize = 20;
+
+impl Args {
+    pub(super) fn check_outputs(&self) -> anyhow::Result<()> {
+        self.outputs.check()?;
+        outputs::check("--plot-trade-off", self.plot_trade_off.as_deref())
+    }
+
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let Some(spec) = self.generator.strip_prefix("local:") else {
+            bail!("--generator: got {:?}; allowed: local:DIR, or local:ID of the hub", self.generator);
+        };
+        let sampling =
+            Sampling { temperature: self.temperature, max_tokens: self.max_tokens, ..Sampling::default() };
+        sampling.check()?;
+        for strategy in &self.strategies {
+            if let Strategy::BestOf(n) = strategy
+                && *n > self.candidates
+            {
+                bail!("--candidates: got {}; allowed: at least {n}, for {strategy}", self.candidates);
+            }
+        }
+        if self.people == 0 || self.candidates < 2 {
+            bail!(
+                "--people, --candidates: got {}, {}; allowed: from 1, from 2",
+                self.people,
+                self.candidates
+            );
+        }
+        let prompts = read_prompts(&self.prompts)?;
+        let location = ArtifactLocation::from(self.model.as_path());
+        let options = BackboneOptions { device: self.device, ..BackboneOptions::default() };
+        let model = RewardModel::open(&location, &options).with_context(|| format!("--model {location}"))?;
+        let sequences = LocalConfig { sequences: self.candidates.max(64), ..LocalConfig::default() };
+        let generator = LocalGenerator::start(Arc::new(LanguageModel::open(spec, &options)?), sequences)?;
+        let config = GenerationConfig {
+            strategies: self.strategies,
+            answers: self.answers,
+            people: self.people,
+            asked_prompts: self.asked,
+            candidates: self.candidates,
+            guided_tokens: GUIDED_TOKENS,
+            sampling,
+            seed: self.seed,
+        };
+        let bar = ProgressBar::new(100);
+        let found = generation(&model, &generator, &prompts, &config, &mut |share| {
+            bar.set_position((100.0 * share).round() as u64);
+        })?;
+        bar.finish_and_clear();
+        generator.shutdown();
+        print!("{found}");
+        if let Some(path) = &self.plot_trade_off {
+            outputs::write(path, found.trade_off().svg()?.as_bytes())?;
+        }
+        let data_digest = model.manifest().data_digest.clone();
+        let study = Study {
+            study: "generation",
+            found,
+            command: command_line(),
+            train_digest: data_digest,
+            data_digest: String::new(),
+        };
+        self.outputs.write(&study, || study.found.chart())
+    }
+}

@@ -53,6 +53,8 @@ interop: $(TORCH) ## Our backbones beside sentence-transformers and transformers
 	"$(TORCH)/bin/python" benches/peers/backbones.py decoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-qwen2"
 	"$(TORCH)/bin/python" benches/peers/backbones.py decoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-qwen2" \
 		--prompts 2 --candidates 8
+	"$(TORCH)/bin/python" benches/peers/decoding.py --model "$(MODELS)/babyllama" --tokens 100
+	"$(TORCH)/bin/python" benches/peers/decoding.py --tokenizer "$(MODELS)/tiny-random-qwen2"
 
 $(TORCH): benches/peers/backbones.txt
 	python3 -m venv "$@"

@@ -134,9 +134,6 @@ pub enum EngineError {
     /// Other changes of the same user came first, again and again.
     #[error("other changes of this user came first; try again")]
     LostRace,
-    /// In the API, but not in this version.
-    #[error("not implemented yet: {0}")]
-    Unimplemented(&'static str),
     /// The server is about to stop.
     #[error("the server is shutting down; try another or try again")]
     Draining,

@@ -61,7 +61,6 @@ reasons! {
     MalformedMessage = "MALFORMED_MESSAGE": InvalidArgument, BAD_REQUEST, No;
     FieldTooLarge = "FIELD_TOO_LARGE": ResourceExhausted, PAYLOAD_TOO_LARGE, No;
     MessageTooLarge = "MESSAGE_TOO_LARGE": ResourceExhausted, PAYLOAD_TOO_LARGE, No;
-    NotImplemented = "NOT_IMPLEMENTED": Unimplemented, NOT_IMPLEMENTED, No;
     NoSuchMethod = "NO_SUCH_METHOD": Unimplemented, NOT_FOUND, No;
     NoSuchPath = "NO_SUCH_PATH": Unimplemented, NOT_FOUND, No;
     MethodNotAllowed = "METHOD_NOT_ALLOWED": Unimplemented, METHOD_NOT_ALLOWED, No;
@@ -159,7 +158,6 @@ impl From<&EngineError> for Reason {
             EngineError::NoQuestionLeft | EngineError::SameText { .. } => Self::NoQuestionLeft,
             EngineError::RequestIdReused => Self::RequestIdReused,
             EngineError::LostRace => Self::LostRace,
-            EngineError::Unimplemented(_) => Self::NotImplemented,
             EngineError::Draining => Self::Draining,
             EngineError::NoValueHead(_) => Self::NoValueHead,
             EngineError::ForeignValueHead { .. } => Self::ForeignValueHead,

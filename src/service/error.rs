@@ -17,7 +17,7 @@ pub(super) struct Refusal {
     pub(super) reason: Reason,
     pub(super) message: String,
     /// The field that is at fault.
-    pub(super) field: Option<Invalid>,
+    pub(super) field: Option<Box<Invalid>>,
     /// When to try again.
     pub(super) delay: Option<Duration>,
     /// What a program may want to know beside the reason, by name.
@@ -47,7 +47,7 @@ impl From<EngineError> for Refusal {
         let refusal = Self::new(reason, message);
         match error {
             EngineError::Invalid(invalid) | EngineError::TooLarge(invalid) => {
-                Self { field: Some(invalid), ..refusal }
+                Self { field: Some(Box::new(invalid)), ..refusal }
             }
             EngineError::LanguageModel(GenerateError::UpstreamBusy { retry_after: Some(wait), .. }) => {
                 Self { delay: Some(wait), ..refusal }

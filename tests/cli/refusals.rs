@@ -60,7 +60,7 @@ fn settings_that_cannot_be_had_are_refused_at_once() {
     }
     let told = fails(&["ask", "--user", "me", "--questions", "0"]);
     assert!(told.contains("1..=1000"), "{told}");
-    assert!(fails(&["ask", "--user", "me", "--server", "https://here"]).starts_with("error: server: got "));
+    assert!(fails(&["ask", "--user", "me", "--server", "ftp://here"]).starts_with("error: server: got "));
 }
 
 #[test]

@@ -66,7 +66,7 @@ def refusals(client: openai.OpenAI) -> None:
     assert refused(bad, tools=[{"type": "function", "function": {"name": "f"}}]).param == "tools"
     assert refused(bad, extra_body={"pref": {"strategy": "luck"}}).param == "pref.strategy"
     assert refused(bad, extra_body={"pref": {"sorcery": 1}}).code == "INVALID_FIELD"
-    assert refused(openai.RateLimitError, n=1000).param == "candidates"
+    assert refused(openai.APIStatusError, n=1000).status_code == 413
     assert refused(openai.NotFoundError, model="pool").code == "PROMPT_NOT_IN_POOL"
     try:
         client.models.retrieve("nobody")

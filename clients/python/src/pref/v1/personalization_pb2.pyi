@@ -26,6 +26,7 @@ class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FINISH_REASON_UNSPECIFIED: _ClassVar[FinishReason]
     FINISH_REASON_STOP: _ClassVar[FinishReason]
     FINISH_REASON_LENGTH: _ClassVar[FinishReason]
+    FINISH_REASON_CONTENT_FILTER: _ClassVar[FinishReason]
 GENERATION_STRATEGY_UNSPECIFIED: GenerationStrategy
 GENERATION_STRATEGY_BEST_OF_N: GenerationStrategy
 GENERATION_STRATEGY_VALUE_GUIDED: GenerationStrategy
@@ -34,6 +35,7 @@ GENERATION_STRATEGY_UNGUIDED: GenerationStrategy
 FINISH_REASON_UNSPECIFIED: FinishReason
 FINISH_REASON_STOP: FinishReason
 FINISH_REASON_LENGTH: FinishReason
+FINISH_REASON_CONTENT_FILTER: FinishReason
 
 class NextQueryRequest(_message.Message):
     __slots__ = ("user_id", "pool", "candidates", "generate", "strategy", "count", "request_id")
@@ -54,10 +56,18 @@ class NextQueryRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., pool: _Optional[str] = ..., candidates: _Optional[_Union[_common_pb2.Candidates, _Mapping]] = ..., generate: _Optional[_Union[GenerateSource, _Mapping]] = ..., strategy: _Optional[_Union[_common_pb2.QueryStrategy, str]] = ..., count: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class GenerateSource(_message.Message):
-    __slots__ = ("prompt",)
+    __slots__ = ("prompt", "generator", "candidates", "sampling", "guidance_scale")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     prompt: str
-    def __init__(self, prompt: _Optional[str] = ...) -> None: ...
+    generator: str
+    candidates: int
+    sampling: Sampling
+    guidance_scale: float
+    def __init__(self, prompt: _Optional[str] = ..., generator: _Optional[str] = ..., candidates: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., guidance_scale: _Optional[float] = ...) -> None: ...
 
 class NextQueryResponse(_message.Message):
     __slots__ = ("queries", "profile")

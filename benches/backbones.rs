@@ -1,6 +1,6 @@
 //! A backbone's own time for a set of texts, for `benches/peers/backbones.py`, which sets it beside its peers.
 //!
-//! `cargo bench --bench backbones -- DIR TEXTS.jsonl` opens the backbone, says `{"ready": …}`, and then embeds all texts,
+//! `cargo bench --bench backbones -- DIR TEXTS.jsonl DEVICE DTYPE` opens the backbone, says `{"ready": …}`, and then embeds all texts,
 //! given as lines `{"prompt", "response"}`, for every line on standard input: `together` in one call, `single` in a call
 //! each. Every answer is a line with the seconds that it took, those of all processors, and the tokens; `vectors` prints
 //! the embeddings themselves.
@@ -23,14 +23,18 @@ struct Line {
 fn main() -> anyhow::Result<()> {
     // cargo puts `--bench` behind the arguments.
     let given: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let [directory, texts] = given.as_slice() else { bail!("usage: backbones DIR TEXTS.jsonl") };
+    let [directory, texts, device, dtype] = given.as_slice() else {
+        bail!("usage: backbones DIR TEXTS.jsonl DEVICE DTYPE")
+    };
+    let options =
+        BackboneOptions { device: device.parse()?, dtype: dtype.parse()?, ..BackboneOptions::default() };
     let file = BufReader::new(File::open(texts).with_context(|| texts.clone())?);
     let lines: Vec<Line> =
         file.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect::<anyhow::Result<_>>()?;
     let texts: Vec<_> = lines.iter().map(|line| Text::new(&line.prompt, &line.response)).collect();
 
     let opened = Instant::now();
-    let backbone = open_backbone(directory, &BackboneOptions::default())?;
+    let backbone = open_backbone(directory, &options)?;
     let answer = |answer: serde_json::Value| writeln!(std::io::stdout(), "{answer}");
     answer(json!({"ready": opened.elapsed().as_secs_f64(), "resident_bytes": status("VmRSS:")?,
                   "peak_bytes": status("VmHWM:")?}))?;

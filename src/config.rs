@@ -68,7 +68,7 @@ pub struct ServeSettings {
     /// Register the model artifact in this directory, and activate it, before serving.
     #[arg(long, env = "PREF_MODEL", value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Where the reward model runs: auto, cpu or cuda:N.
+    /// Where the reward model runs: auto, cpu, cuda:N or metal:N.
     #[arg(long, env = "PREF_DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// Where files of the Hugging Face hub are kept.
@@ -292,7 +292,8 @@ impl ServeSettings {
             }
         }
         if !self.device.is_built_in() {
-            let allowed = "auto or cpu: this build has no GPU support (the cargo feature `cuda`)";
+            let allowed =
+                "auto or cpu: this build has no support for it (the cargo features `cuda` and `metal`)";
             return Err(Invalid::new("device", self.device, allowed));
         }
         if let Some(model) = &self.model

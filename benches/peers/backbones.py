@@ -1,4 +1,4 @@
-"""Backbones on the CPU, ours beside sentence-transformers (an encoder of MiniLM's shape) and transformers (a decoder of
+"""Backbones, ours beside sentence-transformers (an encoder of MiniLM's shape) and transformers (a decoder of
 Qwen2.5-0.5B's shape): the same random weights, the same texts, the two in turn in one run.
 
     benches/peers/backbones.py encoder --data ../shared/data/alpacaeval/pool.jsonl.gz --tokenizer ../shared/models/tiny-random-bert
@@ -7,6 +7,7 @@ Qwen2.5-0.5B's shape): the same random weights, the same texts, the two in turn 
 Speed does not depend on what the weights are, so none are downloaded. The tokenizers are small models', with few word
 pieces. The peer's batch size is the fastest of 1, 4, 8, 16 and 32, found first; sentence-transformers sorts by length, and
 so does the loop around transformers here. `decoder --candidates N`: N answers to each prompt, whose tokens we read once.
+`--device cuda:0 --dtype bfloat16` puts both on a GPU; ours has to be built with `--features cuda`: give it as --ours.
 """
 import argparse
 import gzip
@@ -39,6 +40,9 @@ def main():
     arguments.add_argument("--candidates", type=int, default=0, help="answers a prompt; default: 12 and 1")
     arguments.add_argument("--characters", type=int, default=0, help="longest prompt and answer, so that nothing is cut; default: 400 and 160")
     arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--device", default="cpu", help="cpu or cuda:N")
+    arguments.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    arguments.add_argument("--ours", type=pathlib.Path, help="the compiled bench `backbones`; default: cargo builds it")
     given = arguments.parse_args()
     encoder = given.kind == "encoder"
     prompts, candidates = given.prompts or (10 if encoder else 8), given.candidates or (12 if encoder else 1)
@@ -47,9 +51,9 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         make(folder, encoder, given.tokenizer)
-        peer = Encoder(folder) if encoder else Decoder(folder)
+        peer = (Encoder if encoder else Decoder)(folder, given.device, getattr(torch, given.dtype))
         joined = [line["prompt"] + "\n\n" + line["response"] for line in lines]
-        compare(Ours(folder, lines), peer, joined, given.runs)
+        compare(Ours(folder, lines, given), peer, joined, given.runs)
 
 
 def texts(path, prompts, candidates, longest):
@@ -85,10 +89,12 @@ def make(folder, encoder, tokenizer):
 class Ours:
     name = "ours"
 
-    def __init__(self, folder, lines):
+    def __init__(self, folder, lines, given):
         path = folder / "texts.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        command = ["cargo", "bench", "--quiet", "--locked", "--bench", "backbones", "--", str(folder), str(path)]
+        build = ["cargo", "bench", "--quiet", "--locked", "--bench", "backbones", "--"]
+        command = [str(given.ours)] if given.ours else build
+        command += [str(folder), str(path), given.device, given.dtype]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = json.loads(self.process.stdout.readline())
         weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
@@ -107,9 +113,10 @@ class Ours:
 class Encoder:
     name = "sentence-transformers"
 
-    def __init__(self, folder):
+    def __init__(self, folder, device, dtype):
         import sentence_transformers
-        self.model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+        self.model = sentence_transformers.SentenceTransformer(str(folder), device=device,
+                                                               model_kwargs=dict(dtype=dtype))
 
     def embed(self, joined, batch):
         return self.model.encode(joined, batch_size=batch, show_progress_bar=False, convert_to_numpy=True)
@@ -118,9 +125,9 @@ class Encoder:
 class Decoder:
     name = "transformers"
 
-    def __init__(self, folder):
+    def __init__(self, folder, device, dtype):
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.model = transformers.Qwen2Model.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = transformers.Qwen2Model.from_pretrained(folder, dtype=dtype).to(device).eval()
 
     @torch.inference_mode()
     def embed(self, joined, batch):
@@ -129,10 +136,10 @@ class Decoder:
         for start in range(0, len(order), batch):
             chosen = order[start:start + batch]
             inputs = self.tokenizer([joined[index] for index in chosen], padding=True, padding_side="right",
-                                    return_tensors="pt")
+                                    return_tensors="pt").to(self.model.device)
             rows = self.model(**{name: inputs[name] for name in ("input_ids", "attention_mask")}).last_hidden_state
             last = inputs["attention_mask"].sum(1) - 1
-            vectors[chosen] = rows[torch.arange(len(chosen)), last].numpy()
+            vectors[chosen] = rows[torch.arange(len(chosen)), last].float().cpu().numpy()
         return vectors
 
 

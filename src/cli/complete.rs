@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// behind an OpenAI-compatible address, whose key is read from OPENAI_API_KEY.
     #[arg(long, value_name = "GENERATOR")]
     generator: String,
-    /// Where it runs: auto, cpu or cuda:N.
+    /// Where it runs: auto, cpu, cuda:N or metal:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Look for the model's files on this machine only.

@@ -43,7 +43,8 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
         let model = OpenAi::new(OpenAiConfig::parse(url, &args.label_model, key.map(Into::into))?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let interpreted = interpret(&artifact.manifest.labels, &artifact.examples, &model);
-        artifact.manifest.labels = runtime.block_on(interpreted)?;
+        artifact.manifest.labels =
+            runtime.block_on(interpreted).with_context(|| format!("--labels-from {from}"))?;
         if args.save {
             artifact.manifest = artifact.save_blocking(&location)?;
         }

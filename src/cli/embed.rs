@@ -3,8 +3,9 @@ use std::io::{BufWriter, Write};
 use serde::Serialize;
 
 use super::Global;
+use super::opening::Opening;
 use super::texts::{Lines, OwnedText};
-use crate::model::{BackboneOptions, DeviceChoice, open_backbone};
+use crate::model::open_backbone;
 
 /// Prints a backbone's embedding of each line of standard input, to check it against another implementation.
 ///
@@ -12,19 +13,12 @@ use crate::model::{BackboneOptions, DeviceChoice, open_backbone};
 /// {"embedding": […], "tokens": n}.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// lexical, minilm, a directory in Hugging Face layout (static embeddings, BERT, Qwen2 or Llama), a hub id, or
-    /// several joined by +.
+    /// lexical, minilm, a directory in Hugging Face layout (static embeddings, BERT, Qwen2 or Llama), a GGUF
+    /// file, a hub id, or several joined by +.
     #[arg(long)]
     backbone: String,
-    /// Where it runs: auto, cpu or cuda:N.
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
-    /// How prompt and response become one text, or chat: the model's own chat template [default: "{prompt}\n\n{response}"].
-    #[arg(long)]
-    template: Option<String>,
-    /// Look for the backbone's files on this machine only.
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 #[derive(Serialize)]
@@ -34,13 +28,7 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
-    let options = BackboneOptions {
-        device: args.device,
-        template: args.template,
-        offline: args.offline,
-        ..BackboneOptions::default()
-    };
-    let backbone = open_backbone(&args.backbone, &options)?;
+    let backbone = open_backbone(&args.backbone, &args.opening.options())?;
     let mut out = BufWriter::new(super::output::stdout());
     Lines::TextsOrResponses.read(std::io::stdin().lock(), |texts| {
         let texts: Vec<_> = texts.iter().map(OwnedText::borrow).collect();

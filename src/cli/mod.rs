@@ -22,6 +22,7 @@ mod import;
 mod in_words;
 mod keys;
 mod migrate;
+mod opening;
 mod quickstart;
 mod score;
 mod serve;

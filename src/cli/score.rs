@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// A user's λ: a JSON file with [λ₁, …] or {"coefficients": [λ₁, …]}, such as GetUser answers.
     #[arg(long, value_name = "FILE")]
     coefficients: Option<PathBuf>,
-    /// Where it runs: auto, cpu or cuda:N.
+    /// Where it runs: auto, cpu, cuda:N or metal:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }

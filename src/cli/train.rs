@@ -7,10 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use super::base_functions::BaseFunctions;
+use super::opening::Opening;
 use super::tune::TuneArgs;
 use super::value_head;
 use crate::cli::describe::base_function_table;
-use crate::model::{ArtifactLocation, BackboneOptions, open_backbone};
+use crate::model::{ArtifactLocation, open_backbone};
 use crate::train::{
     Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, TuningPoint, TuningReport,
     read_dataset, remove_checkpoint, train, train_tuned,
@@ -26,9 +27,11 @@ pub(super) struct Args {
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
     /// What embeds the texts: lexical, minilm, a directory in Hugging Face layout (static embeddings, BERT, Qwen2 or
-    /// Llama), a hub id, or several joined by +.
+    /// Llama), a GGUF file, a hub id, or several joined by +.
     #[arg(long, default_value = "lexical")]
     backbone: String,
+    #[command(flatten)]
+    opening: Opening,
     /// Where the model is written.
     #[arg(long, required = true, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -66,7 +69,7 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
     let config =
         TrainConfig { base_functions: args.base_functions.0, seed: args.seed, ..TrainConfig::default() };
     let tune = args.tune.config(&output);
-    let (options, bars) = (BackboneOptions::default(), &mut Bars::default());
+    let (options, bars) = (args.opening.options(), &mut Bars::default());
     let trained = match &tune {
         Some(tune) => train_tuned(&data, &config, tune, &args.backbone, &options, bars)?,
         None => train(&data, &config, &*open_backbone(&args.backbone, &options)?, bars)?,

@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Seed of everything drawn.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the models run: auto, cpu or cuda:N.
+    /// Where the models run: auto, cpu, cuda:N or metal:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }

@@ -117,8 +117,6 @@ impl Adapter {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     const LORA: Tuning = Tuning::Lora { rank: 1, alpha: 3.0 };
@@ -137,7 +135,7 @@ mod tests {
 
     fn weights(name: &str, shape: (usize, usize)) -> Weights {
         let weight = Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
-        Weights { tensors: HashMap::from([(name.to_owned(), weight)]), path: PathBuf::new() }
+        Weights { tensors: HashMap::from([(name.to_owned(), weight)]), ..Weights::default() }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::hub::{Snapshot, locate};
 use super::layout::{file_error, model_type};
 use super::lexical::{self, Lexical};
 use super::static_embedding::StaticEmbedding;
-use super::{Adapter, ModelError};
+use super::{Adapter, FloatType, ModelError};
 
 /// A frozen text encoder: (x, y) ↦ h(x, y) ∈ Rᵈ.
 ///
@@ -52,6 +52,7 @@ pub trait Backbone: Send + Sync {
             pooling: None,
             template: None,
             max_tokens: None,
+            dtype: None,
             revision: None,
         }
     }
@@ -107,6 +108,9 @@ pub struct BackboneRecord {
     /// Longest input, special tokens included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
+    /// What it is computed in; nothing: float32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<FloatType>,
     /// Commit on the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -120,6 +124,8 @@ pub struct BackboneOptions {
     /// Prompt and response as one text, with `{prompt}` and `{response}`; nothing: `{prompt}\n\n{response}`; `chat`:
     /// a causal model's own chat template, with the prompt as the user's message and the response as the answer.
     pub template: Option<String>,
+    /// What it is computed in.
+    pub dtype: FloatType,
     /// Where files of the hub are kept; nothing: `HF_HOME`, else `~/.cache/huggingface`.
     pub cache_dir: Option<PathBuf>,
     /// Look in the cache only.
@@ -134,30 +140,46 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU of this number.
+    /// The NVIDIA GPU of this number.
     Cuda(usize),
+    /// The Apple GPU of this number.
+    Metal(usize),
 }
 
 impl DeviceChoice {
     /// Whether this build knows such devices; the machine may still have none.
     pub fn is_built_in(self) -> bool {
-        cfg!(feature = "cuda") || !matches!(self, Self::Cuda(_))
+        match self {
+            Self::Auto | Self::Cpu => true,
+            Self::Cuda(_) => cfg!(feature = "cuda"),
+            Self::Metal(_) => cfg!(feature = "metal"),
+        }
     }
 
     /// The device itself.
     pub fn open(self) -> Result<Device, ModelError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
-            Self::Cuda(ordinal) => Device::new_cuda(ordinal).map_err(|error| ModelError::Device {
-                given: self.to_string(),
-                reason: if cfg!(feature = "cuda") {
-                    error.to_string()
-                } else {
-                    "this build has no GPU support".to_owned()
-                },
-            }),
+            Self::Auto => Ok([Device::cuda_if_available(0), Device::metal_if_available(0)]
+                .into_iter()
+                .flatten()
+                .find(|device| !device.is_cpu())
+                .unwrap_or(Device::Cpu)),
+            Self::Cuda(ordinal) => self.gpu(Device::new_cuda(ordinal)),
+            Self::Metal(ordinal) => self.gpu(Device::new_metal(ordinal)),
         }
+    }
+}
+
+impl DeviceChoice {
+    fn gpu(self, opened: candle_core::Result<Device>) -> Result<Device, ModelError> {
+        opened.map_err(|error| ModelError::Device {
+            given: self.to_string(),
+            reason: match self.is_built_in() {
+                true => error.to_string(),
+                false => "this build has no support for it".to_owned(),
+            },
+        })
     }
 }
 
@@ -167,6 +189,7 @@ impl fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+            Self::Metal(ordinal) => write!(f, "metal:{ordinal}"),
         }
     }
 }
@@ -179,19 +202,26 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
-            _ => name
-                .strip_prefix("cuda:")
-                .and_then(|ordinal| ordinal.parse().ok())
-                .map(Self::Cuda)
-                .ok_or_else(|| ModelError::Device {
+            "metal" => Ok(Self::Metal(0)),
+            _ => {
+                let numbered = name.split_once(':').and_then(|(kind, ordinal)| {
+                    let ordinal = ordinal.parse().ok()?;
+                    match kind {
+                        "cuda" => Some(Self::Cuda(ordinal)),
+                        "metal" => Some(Self::Metal(ordinal)),
+                        _ => None,
+                    }
+                });
+                numbered.ok_or_else(|| ModelError::Device {
                     given: name.to_owned(),
                     reason: "no such device".to_owned(),
-                }),
+                })
+            }
         }
     }
 }
 
-/// Opens a backbone by name: `lexical`, a directory in Hugging Face layout, a hub id (`organisation/name`, optionally
+/// Opens a backbone by name: `lexical`, a directory in Hugging Face layout, a GGUF file, a hub id (`organisation/name`, optionally
 /// `@revision`), a known short name (`minilm`), or several of these joined by `+`, whose embeddings are concatenated.
 pub fn open_backbone(spec: &str, options: &BackboneOptions) -> Result<Arc<dyn Backbone>, ModelError> {
     if is_several(spec) {
@@ -237,6 +267,9 @@ pub(super) fn locate_network(spec: &str, options: &BackboneOptions) -> Result<Sn
         return Err(refused("it has no weights"));
     }
     let snapshot = locate(spec, options)?;
+    if snapshot.gguf.is_some() {
+        return Err(refused("its weights are quantised"));
+    }
     match StaticEmbedding::find(&snapshot, options)? {
         Some(_) => Err(refused("it is a table of static vectors")),
         None => Ok(snapshot),
@@ -252,12 +285,15 @@ pub(super) enum Network {
 impl Network {
     /// By the folder's `config.json`.
     pub(super) fn of(snapshot: &Snapshot) -> Result<Self, ModelError> {
+        if snapshot.gguf.is_some() {
+            return Ok(Self::Causal);
+        }
         match model_type(&snapshot.directory)?.as_str() {
-            "bert" => Ok(Self::Bert),
+            "bert" | "modernbert" => Ok(Self::Bert),
             "qwen2" | "llama" => Ok(Self::Causal),
             other => Err(file_error(
                 &snapshot.directory.join("config.json"),
-                format!("model_type: got {other:?}; allowed: bert, llama, qwen2"),
+                format!("model_type: got {other:?}; allowed: bert, llama, modernbert, qwen2"),
             )),
         }
     }

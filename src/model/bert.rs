@@ -3,11 +3,13 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::bert::BertModel;
 
 use super::batches::embed_batches;
+use super::encoder_config::{EncoderConfig, EncoderSettings};
 use super::hub::Snapshot;
 use super::kernels::Kernels;
-use super::layout::{EncoderSettings, file_error};
+use super::layout::file_error;
 use super::opening::{Opening, Weights, probe};
 use super::packed_bert::PackedBert;
+use super::packed_modern_bert::PackedModernBert;
 use super::pooling::pooled;
 use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
 use super::{Adapter, Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
@@ -18,7 +20,7 @@ const VERSION: &str = "bert-1";
 /// Tokens of one forward pass, padding included. With 512 a core does a third less: the products are then too small.
 const BATCH_TOKENS: usize = 2048;
 
-/// A BERT-type encoder (MiniLM, e5, bge, …) from a folder in Hugging Face or sentence-transformers layout, float32.
+/// A BERT-type encoder (MiniLM, e5, bge, …, and ModernBERT) from a folder in Hugging Face or sentence-transformers layout.
 pub(super) struct BertBackbone {
     encoder: Encoder,
     reader: BertReader,
@@ -34,10 +36,38 @@ pub(super) struct BertReader {
 
 /// Token ids to the last layer's rows.
 enum Encoder {
-    /// On a CPU: see [`PackedBert`].
-    Packed(PackedBert),
-    /// On a GPU, where few large kernels are better than many small ones.
-    Padded { model: Box<BertModel>, device: Device, padding: u32 },
+    Packed(PackedEncoder),
+    /// BERT on a GPU, where few large kernels are better than many small ones.
+    Padded {
+        model: Box<BertModel>,
+        device: Device,
+        padding: u32,
+    },
+}
+
+/// An encoder over packed texts.
+pub(super) enum PackedEncoder {
+    Bert(PackedBert),
+    ModernBert(PackedModernBert),
+}
+
+impl PackedEncoder {
+    fn load(vb: VarBuilder<'_>, config: &EncoderConfig, kernels: Kernels) -> candle_core::Result<Self> {
+        match config {
+            EncoderConfig::Bert(config) => PackedBert::load(vb, config, kernels).map(Self::Bert),
+            EncoderConfig::ModernBert(config) => {
+                PackedModernBert::load(vb, config, kernels).map(Self::ModernBert)
+            }
+        }
+    }
+
+    /// The rows of each text's tokens, (tokens, d) a text.
+    fn forward(&self, texts: &[&[u32]]) -> candle_core::Result<Vec<Tensor>> {
+        match self {
+            Self::Bert(network) => network.forward(texts),
+            Self::ModernBert(network) => network.forward(texts),
+        }
+    }
 }
 
 impl BertBackbone {
@@ -70,9 +100,10 @@ impl BertReader {
     pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<(Self, Weights), ModelError> {
         let settings = EncoderSettings::read(&snapshot.directory)?;
         let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-        let mut opening = Opening::new(&snapshot.directory, VERSION, template, &settings.files)?;
+        let mut opening =
+            Opening::new(&snapshot.directory, VERSION, template, &settings.files, options.dtype)?;
         let tokenizer =
-            opening.tokenizer(settings.max_tokens, settings.lowercase, settings.architecture.vocab_size)?;
+            opening.tokenizer(settings.max_tokens, settings.lowercase, settings.architecture.vocabulary())?;
         if tokenizer.encode(&[Text::alone("")])?[0].is_empty() {
             return Err(file_error(
                 &opening.tokenizer_path(),
@@ -86,10 +117,11 @@ impl BertReader {
             spec: snapshot.spec,
             id: snapshot.id,
             hash: opening.hash(),
-            dimension: settings.architecture.hidden_size,
+            dimension: settings.architecture.width(),
             pooling: Some(settings.pooling.as_str().to_owned()),
             template: Some(template.to_owned()),
             max_tokens: Some(settings.max_tokens),
+            dtype: options.dtype.unless_f32(),
             revision: snapshot.revision,
         };
         Ok((Self { device, record, tokenizer, settings }, weights))
@@ -100,8 +132,8 @@ impl BertReader {
         &self,
         weights: VarBuilder<'_>,
         kernels: Kernels,
-    ) -> candle_core::Result<PackedBert> {
-        PackedBert::load(weights, &self.settings.architecture, kernels)
+    ) -> candle_core::Result<PackedEncoder> {
+        PackedEncoder::load(weights, &self.settings.architecture, kernels)
     }
 
     /// Token ids of each text.
@@ -110,7 +142,7 @@ impl BertReader {
     }
 
     /// h of encoded texts in one pass, (texts, d).
-    pub(super) fn embed(&self, network: &PackedBert, ids: &[Vec<u32>]) -> candle_core::Result<Tensor> {
+    pub(super) fn embed(&self, network: &PackedEncoder, ids: &[Vec<u32>]) -> candle_core::Result<Tensor> {
         let ids: Vec<_> = ids.iter().map(Vec::as_slice).collect();
         pooled(&network.forward(&ids)?, self.settings.pooling, self.settings.normalize)
     }
@@ -122,16 +154,14 @@ impl Encoder {
         settings: &EncoderSettings,
         device: &Device,
     ) -> candle_core::Result<Self> {
-        let architecture = &settings.architecture;
-        if device.is_cpu() {
-            return Ok(Self::Packed(PackedBert::load(weights, architecture, Kernels::Fused)?));
+        match &settings.architecture {
+            EncoderConfig::Bert(config) if !device.is_cpu() => Ok(Self::Padded {
+                model: Box::new(BertModel::load(weights, config)?),
+                device: device.clone(),
+                padding: config.pad_token_id as u32,
+            }),
+            config => PackedEncoder::load(weights, config, Kernels::Fused).map(Self::Packed),
         }
-        let model = BertModel::load(weights, architecture)?;
-        Ok(Self::Padded {
-            model: Box::new(model),
-            device: device.clone(),
-            padding: architecture.pad_token_id as u32,
-        })
     }
 
     /// The rows of each text's tokens, (tokens, d) a text.

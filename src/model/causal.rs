@@ -6,13 +6,14 @@ use candle_nn::VarBuilder;
 use super::batches::embed_batches;
 use super::chat_template;
 use super::decoder_config::DecoderSettings;
+use super::decoder_files::{DecoderFiles, DecoderWeights};
 use super::hub::Snapshot;
 use super::kernels::Kernels;
 use super::layout::file_error;
-use super::opening::{Opening, Weights, probe};
+use super::opening::probe;
 use super::packed_decoder::{Family, PackedDecoder};
 use super::pooling::pooled;
-use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
+use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
 use super::{Adapter, Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
@@ -21,8 +22,8 @@ const VERSION: &str = "causal-1";
 /// Tokens of one forward pass, those of shared prefixes not counted.
 const BATCH_TOKENS: usize = 2048;
 
-/// A causal language model (Qwen2, Llama) from a folder in Hugging Face layout, computed in float32: the text's
-/// vector is the hidden state of its last token, after the final norm.
+/// A causal language model (Qwen2, Llama) from a folder in Hugging Face layout or a GGUF file: the text's vector is the
+/// hidden state of its last token, after the final norm.
 ///
 /// The responses to one prompt share the prompt's part of the work.
 pub(super) struct CausalBackbone {
@@ -47,14 +48,13 @@ impl CausalBackbone {
     ) -> Result<Self, ModelError> {
         let (mut reader, mut weights) = CausalReader::open(snapshot, options)?;
         if let Some(adapter) = adapter {
-            adapter.apply(&mut weights, &reader.device).map_err(|error| weights.error(error))?;
+            let weights = weights.trainable(&reader.record.spec)?;
+            adapter.apply(weights, &reader.device).map_err(|error| weights.error(error))?;
             reader.record.hash = adapter.hash_on(&reader.record.hash);
         }
-        let decoder = reader
-            .network(weights.builder(&reader.device), Kernels::Fused)
-            .map_err(|error| weights.error(error))?;
+        let decoder = weights.decoder(&reader.settings.architecture, &reader.device)?;
         let backbone = Self { decoder, reader };
-        probe(&backbone, &weights.path)?;
+        probe(&backbone, weights.path())?;
         Ok(backbone)
     }
 
@@ -65,16 +65,33 @@ impl CausalBackbone {
 }
 
 impl CausalReader {
-    pub(super) fn open(snapshot: Snapshot, options: &BackboneOptions) -> Result<(Self, Weights), ModelError> {
-        let settings = DecoderSettings::read(&snapshot.directory)?;
+    pub(super) fn open(
+        snapshot: Snapshot,
+        options: &BackboneOptions,
+    ) -> Result<(Self, DecoderWeights), ModelError> {
+        let files = DecoderFiles::of(&snapshot)?;
+        let settings = files.settings()?;
+        let architecture = &settings.architecture;
+        let tokenizer = files.tokenizer(architecture)?;
         let template = match options.template.as_deref() {
-            Some(chat_template::NAME) => chat_template::rendered(&snapshot.directory)?,
+            Some(chat_template::NAME) => {
+                let none = || {
+                    let reason = format!(
+                        "chat_template: got none, and the template was to be {:?}",
+                        chat_template::NAME
+                    );
+                    file_error(&files.template_path(), reason)
+                };
+                chat_template::rendered(&files.chat_template(&tokenizer)?.ok_or_else(none)?, &tokenizer)?
+            }
             given => given.unwrap_or(DEFAULT_TEMPLATE).to_owned(),
         };
-        let mut opening = Opening::new(&snapshot.directory, VERSION, &template, &settings.files)?;
-        let architecture = &settings.architecture;
-        let tokenizer =
-            opening.tokenizer(settings.max_tokens, settings.lowercase, architecture.vocab_size)?;
+        let tokenizer = TextTokenizer::new(
+            tokenizer,
+            Template::parse(&template)?,
+            settings.max_tokens,
+            settings.lowercase,
+        )?;
         if settings.empty.is_none() && tokenizer.encode(&[Text::alone("")])?[0].is_empty() {
             return Err(file_error(
                 &settings.files[0],
@@ -82,16 +99,16 @@ impl CausalReader {
             ));
         }
 
-        let device = options.device.open()?;
-        let weights = opening.weights(&device)?;
+        let (weights, device, hash) = files.weights(VERSION, &template, &settings, options)?;
         let record = BackboneRecord {
             spec: snapshot.spec,
             id: snapshot.id,
-            hash: opening.hash(),
+            hash,
             dimension: architecture.hidden_size,
             pooling: Some(settings.pooling.as_str().to_owned()),
             template: Some(template.clone()),
             max_tokens: Some(settings.max_tokens),
+            dtype: options.dtype.unless_f32(),
             revision: snapshot.revision,
         };
         Ok((Self { device, record, tokenizer, settings }, weights))

@@ -59,9 +59,19 @@ impl ChatTemplate {
         };
         let token = |token: Option<Token>| token.map(Token::content).unwrap_or_default();
         let (bos_token, eos_token) = (token(config.bos_token), token(config.eos_token));
+        Self::new(source, bos_token, eos_token, &path).map(Some)
+    }
+
+    /// `path` is the file that the template is from.
+    pub(super) fn new(
+        source: String,
+        bos_token: String,
+        eos_token: String,
+        path: &Path,
+    ) -> Result<Self, ModelError> {
         match environment(source) {
-            Ok(environment) => Ok(Some(Self { environment, bos_token, eos_token, path })),
-            Err(error) => Err(file_error(&path, format!("chat_template: {error:#}"))),
+            Ok(environment) => Ok(Self { environment, bos_token, eos_token, path: path.to_owned() }),
+            Err(error) => Err(file_error(path, format!("chat_template: {error:#}"))),
         }
     }
 
@@ -80,22 +90,14 @@ impl ChatTemplate {
     }
 }
 
-/// The conversation of a user's `{prompt}` and the assistant's `{response}`, as the folder's template writes it, to be filled
-/// in. Special tokens at its beginning that the tokenizer adds of its own accord are left out.
-pub(super) fn rendered(directory: &Path) -> Result<String, ModelError> {
-    let Some(template) = ChatTemplate::read(directory)? else {
-        let reason = format!("chat_template: got none, and the template was to be {NAME:?}");
-        return Err(file_error(&directory.join("tokenizer_config.json"), reason));
-    };
+/// The conversation of a user's `{prompt}` and the assistant's `{response}`, as the template writes it, to be filled in. Special
+/// tokens at its beginning that the tokenizer adds of its own accord are left out.
+pub(super) fn rendered(template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<String, ModelError> {
     let (user, assistant) = ("user", "assistant");
     let messages =
         [Message { role: user, content: "{prompt}" }, Message { role: assistant, content: "{response}" }];
     let rendered = template.render(&messages, false).map_err(|error| file_error(&template.path, error))?;
-
-    let tokenizer_path = directory.join("tokenizer.json");
-    let added = Tokenizer::from_bytes(read(&tokenizer_path)?)
-        .and_then(|tokenizer| tokenizer.encode_fast("", true))
-        .map_err(|error| file_error(&tokenizer_path, error))?;
+    let added = tokenizer.encode_fast("", true).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
     let rendered = rendered.strip_prefix(&added.get_tokens().concat()).unwrap_or(&rendered);
     if Template::parse(rendered).is_err() {
         let reason = format!(

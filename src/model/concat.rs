@@ -70,6 +70,7 @@ impl Backbone for Concat {
             pooling: None,
             template: parts.iter().find_map(|part| part.template.clone()),
             max_tokens: parts.iter().filter_map(|part| part.max_tokens).min(),
+            dtype: parts.iter().find_map(|part| part.dtype),
             revision: None,
         }
     }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ModelError;
-use super::layout::{SentenceModules, file_error, required};
+use super::layout::{SentenceModules, file_error, optional, required};
 use super::pooling::Pooling;
+use super::rope::{RopeFile, RopeScaling, frequencies};
 
 /// What the folder's settings amount to.
 #[derive(Debug, Clone)]
@@ -40,10 +41,40 @@ pub(super) struct DecoderConfig {
     pub(super) max_position_embeddings: usize,
     pub(super) rms_norm_eps: f64,
     pub(super) rope_theta: f64,
+    pub(super) rope_scaling: Option<RopeScaling>,
     /// Whether query, key and value have biases.
     pub(super) qkv_bias: bool,
     /// Whether attention's output has one.
     pub(super) output_bias: bool,
+}
+
+impl DecoderConfig {
+    /// Radians a position for each pair of a head's dimensions.
+    pub(super) fn frequencies(&self) -> Vec<f64> {
+        frequencies(self.rope_theta, self.head_dim, self.rope_scaling.as_ref())
+    }
+
+    /// 1 / √head width, by which attention's scores are multiplied.
+    pub(super) fn query_scale(&self) -> f64 {
+        1.0 / (self.head_dim as f64).sqrt()
+    }
+
+    /// The error is a reason for people.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (heads, key_value_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
+            return Err(format!("head_dim: got {}; allowed: even numbers from 2", self.head_dim));
+        }
+        if key_value_heads == 0 || !heads.is_multiple_of(key_value_heads) {
+            return Err(format!(
+                "num_key_value_heads: got {key_value_heads} for {heads} heads; allowed: a divisor of it"
+            ));
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 1.0) {
+            return Err(format!("rope_theta: got {}; allowed: above 1", self.rope_theta));
+        }
+        Ok(())
+    }
 }
 
 impl DecoderSettings {
@@ -77,6 +108,24 @@ impl DecoderSettings {
     }
 }
 
+/// The tokens that end a text: those of `generation_config.json` where it names any, else the configuration's.
+pub(super) fn generation_ends(directory: &Path, settings: &DecoderSettings) -> Result<Vec<u32>, ModelError> {
+    #[derive(Deserialize)]
+    struct GenerationConfig {
+        eos_token_id: Option<TokenIds>,
+    }
+    let path = directory.join("generation_config.json");
+    let named = optional::<GenerationConfig>(&path)?.and_then(|config| config.eos_token_id);
+    let ends = named.map_or_else(|| settings.ends.clone(), TokenIds::all);
+    match ends.iter().find(|&&id| id as usize >= settings.architecture.vocab_size) {
+        Some(id) => {
+            let allowed = settings.architecture.vocab_size;
+            Err(file_error(&path, format!("eos_token_id: got {id}; allowed: below {allowed}, vocab_size")))
+        }
+        None => Ok(ends),
+    }
+}
+
 /// The file itself; what a version leaves out has the default of Qwen2Config or LlamaConfig.
 #[derive(Deserialize)]
 struct ConfigFile {
@@ -96,9 +145,9 @@ struct ConfigFile {
     /// transformers 4.
     rope_theta: Option<f64>,
     /// transformers 4.
-    rope_scaling: Option<Rope>,
+    rope_scaling: Option<RopeFile>,
     /// transformers 5: both of the above.
-    rope_parameters: Option<Rope>,
+    rope_parameters: Option<RopeFile>,
     /// transformers 4 writes `torch_dtype`.
     #[serde(alias = "torch_dtype")]
     dtype: Option<String>,
@@ -118,13 +167,13 @@ struct ConfigFile {
 /// One token or several of the same meaning.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
-pub(super) enum TokenIds {
+enum TokenIds {
     One(u32),
     Several(Vec<u32>),
 }
 
 impl TokenIds {
-    pub(super) fn all(self) -> Vec<u32> {
+    fn all(self) -> Vec<u32> {
         match self {
             Self::One(id) => vec![id],
             Self::Several(ids) => ids,
@@ -134,13 +183,6 @@ impl TokenIds {
     fn first(self) -> Option<u32> {
         self.all().first().copied()
     }
-}
-
-#[derive(Deserialize)]
-struct Rope {
-    rope_theta: Option<f64>,
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
 }
 
 fn silu() -> String {
@@ -156,7 +198,7 @@ fn yes() -> bool {
 }
 
 /// rope_theta where a configuration has none: LlamaConfig's and Qwen2Config's default.
-const ROPE_THETA: f64 = 10_000.0;
+pub(super) const ROPE_THETA: f64 = 10_000.0;
 
 impl ConfigFile {
     fn architecture(self) -> Result<DecoderConfig, String> {
@@ -168,11 +210,8 @@ impl ConfigFile {
         if self.hidden_act != "silu" {
             return Err(format!("hidden_act: got {:?}; allowed: \"silu\"", self.hidden_act));
         }
-        for rope in [&self.rope_scaling, &self.rope_parameters].into_iter().flatten() {
-            if let Some(kind) = rope.rope_type.as_deref().filter(|kind| *kind != "default") {
-                return Err(format!("rope_type: got {kind:?}; allowed: \"default\", without scaling"));
-            }
-        }
+        let rope = self.rope_parameters.or(self.rope_scaling);
+        let rope_scaling = rope.as_ref().map_or(Ok(None), RopeFile::scaling)?;
         for (field, given, allowed) in [
             ("use_sliding_window", self.use_sliding_window, false),
             ("mlp_bias", self.mlp_bias, false),
@@ -200,35 +239,23 @@ impl ConfigFile {
                 "num_attention_heads: got {heads} for hidden_size {d}; allowed: a divisor of it"
             ));
         }
-        let head_dim = self.head_dim.unwrap_or(d / heads);
-        if head_dim == 0 || !head_dim.is_multiple_of(2) {
-            return Err(format!("head_dim: got {head_dim}; allowed: even numbers from 2"));
-        }
-        let key_value_heads = self.num_key_value_heads.unwrap_or(heads);
-        if key_value_heads == 0 || !heads.is_multiple_of(key_value_heads) {
-            return Err(format!(
-                "num_key_value_heads: got {key_value_heads} for {heads} heads; allowed: a divisor of it"
-            ));
-        }
-        let in_parameters = self.rope_parameters.and_then(|rope| rope.rope_theta);
-        let rope_theta = in_parameters.or(self.rope_theta).unwrap_or(ROPE_THETA);
-        if !(rope_theta.is_finite() && rope_theta > 1.0) {
-            return Err(format!("rope_theta: got {rope_theta}; allowed: above 1"));
-        }
-        Ok(DecoderConfig {
+        let config = DecoderConfig {
             vocab_size: self.vocab_size,
             hidden_size: d,
             intermediate_size: self.intermediate_size,
             num_hidden_layers: self.num_hidden_layers,
             num_attention_heads: heads,
-            num_key_value_heads: key_value_heads,
-            head_dim,
+            num_key_value_heads: self.num_key_value_heads.unwrap_or(heads),
+            head_dim: self.head_dim.unwrap_or(d / heads),
             max_position_embeddings: self.max_position_embeddings,
             rms_norm_eps: self.rms_norm_eps,
-            rope_theta,
+            rope_theta: rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(ROPE_THETA),
+            rope_scaling,
             qkv_bias: qwen2 || self.attention_bias,
             output_bias: !qwen2 && self.attention_bias,
-        })
+        };
+        config.check()?;
+        Ok(config)
     }
 }
 
@@ -270,7 +297,6 @@ mod tests {
     #[test]
     fn what_is_not_computed_is_refused_by_field() {
         for (fields, words) in [
-            (json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}), "rope_type: got \"llama3\""),
             (json!({"rope_scaling": {"type": "yarn"}}), "rope_type: got \"yarn\""),
             (json!({"rope_theta": 0.0}), "rope_theta: got 0"),
             (json!({"hidden_act": "gelu"}), "hidden_act: got \"gelu\"; allowed: \"silu\""),

@@ -2,7 +2,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The device's name cannot be read, or the machine has no such device.
-    #[error("device {given:?}: {reason}; allowed: auto, cpu, cuda:N (with the cargo feature `cuda`)")]
+    #[error(
+        "device {given:?}: {reason}; allowed: auto, cpu, cuda:N or metal:N (with the cargo feature of that name)"
+    )]
     Device {
         /// The name as given.
         given: String,
@@ -10,10 +12,18 @@ pub enum ModelError {
         reason: String,
     },
 
+    /// No kind of number that is computed with goes by this name.
+    #[error("dtype: got {given:?}; allowed: float32, bfloat16, float16")]
+    FloatType {
+        /// The name as given.
+        given: String,
+    },
+
     /// No backbone goes by this name here.
     #[error(
-        "backbone {spec:?}: {reason}; allowed: lexical, minilm, a directory in Hugging Face layout, a hub id \
-         (organisation/name, optionally @revision), or several of these joined by +"
+        "backbone {spec:?}: {reason}; allowed: lexical, minilm, a directory in Hugging Face layout, a GGUF file, the URL \
+         of a folder in an object store, a hub id (organisation/name, optionally @revision), or several of these joined \
+         by +"
     )]
     UnknownBackbone {
         /// The name as given.

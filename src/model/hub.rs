@@ -7,15 +7,18 @@ use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::{BackboneOptions, ModelError};
+use super::layout::file_error;
+use super::{BackboneOptions, ModelError, stored_folder};
 
 /// How long the hub may take to list a repository's files: behind some firewalls it never answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A model's files on this machine.
 pub(super) struct Snapshot {
-    /// The folder, in Hugging Face layout.
+    /// The folder, in Hugging Face layout unless there is a GGUF file.
     pub(super) directory: PathBuf,
+    /// The GGUF file in it that is the model.
+    pub(super) gguf: Option<PathBuf>,
     /// The commit that they belong to; nothing for a plain directory.
     pub(super) revision: Option<String>,
     /// What opens the same files again.
@@ -27,19 +30,15 @@ pub(super) struct Snapshot {
 /// Hub ids of the short names.
 const SHORT_NAMES: [(&str, &str); 1] = [("minilm", "sentence-transformers/all-MiniLM-L6-v2")];
 
-/// Finds the files of `spec` (a directory, hub id with optional `@revision`, or short name): directory first, then
-/// the local cache, then the hub.
+/// Finds the files of `spec` (a directory, a GGUF file, the URL of a folder in an object store, hub id with optional `@revision`, or short name): this machine's
+/// own first, then the local cache, then the hub.
 pub(super) fn locate(spec: &str, options: &BackboneOptions) -> Result<Snapshot, ModelError> {
-    if Path::new(spec).is_dir() {
-        let directory = std::fs::canonicalize(spec)
-            .map_err(|error| ModelError::BackboneFile { file: spec.to_owned(), reason: error.to_string() })?;
-        let id = directory.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned();
-        return Ok(Snapshot {
-            spec: directory.to_string_lossy().into_owned(),
-            id,
-            directory,
-            revision: None,
-        });
+    if stored_folder::is_url(spec) {
+        return stored_folder::locate(spec, options);
+    }
+    let path = Path::new(spec);
+    if path.is_dir() || (is_gguf(path) && path.is_file()) {
+        return here(path);
     }
     let (name, revision) = match spec.split_once('@') {
         Some((name, revision)) => (name, revision),
@@ -49,7 +48,7 @@ pub(super) fn locate(spec: &str, options: &BackboneOptions) -> Result<Snapshot, 
     if !is_hub_id(id) || revision.is_empty() {
         return Err(ModelError::UnknownBackbone {
             spec: spec.to_owned(),
-            reason: "it is no directory here, and neither a known name nor a hub id".to_owned(),
+            reason: "it is no directory or GGUF file here, and neither a known name nor a hub id".to_owned(),
         });
     }
     let cache = options.cache_dir.clone().map_or_else(Cache::from_env, Cache::new);
@@ -70,7 +69,46 @@ pub(super) fn locate(spec: &str, options: &BackboneOptions) -> Result<Snapshot, 
     };
     let commit =
         directory.file_name().map_or_else(|| revision.to_owned(), |name| name.to_string_lossy().into_owned());
-    Ok(Snapshot { spec: format!("{id}@{commit}"), id: id.to_owned(), directory, revision: Some(commit) })
+    Ok(Snapshot {
+        directory,
+        gguf: None,
+        spec: format!("{id}@{commit}"),
+        id: id.to_owned(),
+        revision: Some(commit),
+    })
+}
+
+fn here(path: &Path) -> Result<Snapshot, ModelError> {
+    let path = std::fs::canonicalize(path).map_err(|error| file_error(path, error))?;
+    let id = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let spec = path.to_string_lossy().into_owned();
+    let (directory, gguf) = if path.is_dir() {
+        let gguf = only_gguf(&path)?;
+        (path, gguf)
+    } else {
+        (path.parent().unwrap_or(&path).to_owned(), Some(path))
+    };
+    Ok(Snapshot { directory, gguf, revision: None, spec, id })
+}
+
+/// The GGUF file of a folder without a configuration; nothing where it has one, or no such file.
+pub(super) fn only_gguf(directory: &Path) -> Result<Option<PathBuf>, ModelError> {
+    if directory.join("config.json").is_file() {
+        return Ok(None);
+    }
+    let entries = std::fs::read_dir(directory).map_err(|error| file_error(directory, error))?;
+    let mut files: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_gguf(path)).collect();
+    files.sort();
+    if let [first, second, ..] = files.as_slice() {
+        let reason = format!("has {} and {}; name the one that is meant", first.display(), second.display());
+        return Err(file_error(directory, reason));
+    }
+    Ok(files.pop())
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gguf")
 }
 
 /// The cache's folder for the revision (a branch, or a commit itself), where it holds a whole model.
@@ -102,7 +140,7 @@ fn download(cache: &Cache, repo: &Repo) -> Result<PathBuf, String> {
         .siblings
         .iter()
         .map(|sibling| sibling.rfilename.as_str())
-        .filter(|name| is_wanted(name))
+        .filter(|name| is_wanted(name) && !is_gguf(Path::new(name)))
         .collect();
     files.sort_unstable_by_key(|name| name.ends_with(".safetensors"));
     for file in files {
@@ -124,10 +162,10 @@ fn repo_id(repo: &Repo) -> String {
     repo.url()
 }
 
-/// Settings, tokenizer, chat template and safetensors of the repository's top folder and of its numbered modules.
-fn is_wanted(file: &str) -> bool {
+/// Settings, tokenizer, chat template and weights of the repository's top folder and of its numbered modules.
+pub(super) fn is_wanted(file: &str) -> bool {
     let at_top = !file.contains('/')
-        && [".json", ".safetensors", ".jinja"].iter().any(|extension| file.ends_with(extension));
+        && [".json", ".safetensors", ".jinja", ".gguf"].iter().any(|extension| file.ends_with(extension));
     let of_module = file.split('/').count() == 2
         && file.ends_with("/config.json")
         && file.starts_with(|first: char| first.is_ascii_digit());
@@ -184,7 +222,7 @@ mod tests {
 
     #[test]
     fn names_that_are_neither_directory_nor_id_are_refused() {
-        for spec in ["", "nothing", "a/b/c", "../x", "o/n@", "https://example.org/x"] {
+        for spec in ["", "nothing", "a/b/c", "../x", "o/n@"] {
             let error = locate(spec, &BackboneOptions { offline: true, ..BackboneOptions::default() });
             assert!(matches!(error, Err(ModelError::UnknownBackbone { .. })), "{spec:?}");
         }

@@ -1,32 +1,28 @@
-use std::path::Path;
-
-use candle_core::Tensor;
-use serde::Deserialize;
+use candle_core::{DType, Tensor};
 use tokenizers::Tokenizer;
 
 use super::chat_template::{ChatTemplate, Message};
-use super::decoder_config::{DecoderSettings, TokenIds};
+use super::decoder_files::DecoderFiles;
 use super::hub::locate;
-use super::kernels::Kernels;
-use super::layout::{file_error, optional};
-use super::opening::Opening;
-use super::packed_decoder::{Kind, KvCache, PackedDecoder, Step};
+use super::layout::file_error;
+use super::packed_decoder::{Kind, KvCache, PackedDecoder, Projection, Step};
 use super::{BackboneOptions, ModelError};
 
 /// Goes into the hash: another way of computing the same model is another model.
 const VERSION: &str = "language-model-1";
 
-/// A causal language model (Qwen2, Llama) from a folder in Hugging Face layout, in float32: next-token logits, going on from
+/// A causal language model (Qwen2, Llama) from a folder in Hugging Face layout or a GGUF file: next-token logits, going on from
 /// what a [`Sequence`] remembers.
 pub struct LanguageModel {
     decoder: PackedDecoder,
-    /// (vocabulary, d); the word embeddings where the two are tied.
-    head: Tensor,
+    /// Rows to logits, (vocabulary, d); the word embeddings where the two are tied.
+    head: Projection,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     ends: Vec<u32>,
     context: usize,
     dimension: usize,
+    vocabulary: usize,
     id: String,
     hash: String,
 }
@@ -56,52 +52,33 @@ impl LanguageModel {
     /// Tokens of a chain that are read in one pass: attention's scores are (heads × this × tokens so far).
     pub const PIECE: usize = 256;
 
-    /// `spec` is a directory or a hub id, as for [`super::open_backbone`].
+    /// `spec` is a directory, a GGUF file or a hub id, as for [`super::open_backbone`].
     ///
     /// # Errors
     /// A folder that is not a causal language model, files that are missing or damaged, weights that do not fit into memory.
     pub fn open(spec: &str, options: &BackboneOptions) -> Result<Self, ModelError> {
         let snapshot = locate(spec, options)?;
-        let directory = &snapshot.directory;
-        let settings = DecoderSettings::read(directory)?;
+        let files = DecoderFiles::of(&snapshot)?;
+        let settings = files.settings()?;
         let architecture = &settings.architecture;
-        let template = ChatTemplate::read(directory)?;
-        let ends = ends(directory, &settings)?;
-
-        let mut opening = Opening::new(directory, VERSION, "", &settings.files)?;
-        let (tokenizer_path, tokenizer_json) = (opening.tokenizer_path(), opening.tokenizer_json()?);
-        let mut tokenizer =
-            Tokenizer::from_bytes(tokenizer_json).map_err(|error| file_error(&tokenizer_path, error))?;
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| file_error(&tokenizer_path, error))?;
-
-        let device = options.device.open()?;
-        let files = opening.weights(&device)?;
-        let weights = files.builder(&device);
-        let (vocabulary, d) = (architecture.vocab_size, architecture.hidden_size);
-        let load = || {
-            let decoder = PackedDecoder::load(weights.clone(), architecture, Kernels::Fused)?;
-            let untied = weights.contains_tensor("lm_head.weight");
-            let head = if untied {
-                weights.get((vocabulary, d), "lm_head.weight")?
-            } else {
-                decoder.words().clone()
-            };
-            Ok::<_, candle_core::Error>((decoder, head))
-        };
-        let (decoder, head) = load().map_err(|error| files.error(error))?;
+        let tokenizer = files.tokenizer(architecture)?;
+        let template = files.chat_template(&tokenizer)?;
+        let ends = files.ends(&settings)?;
+        let (weights, device, hash) = files.weights(VERSION, "", &settings, options)?;
+        let decoder = weights.decoder(architecture, &device)?;
         let model = Self {
+            head: weights.head(&decoder, architecture, &device)?,
             decoder,
-            head,
             tokenizer,
             template,
             ends,
             context: architecture.max_position_embeddings,
-            dimension: d,
+            dimension: architecture.hidden_size,
+            vocabulary: architecture.vocab_size,
             id: snapshot.id,
-            hash: opening.hash(),
+            hash,
         };
-        model.probe().map_err(|error| file_error(&files.path, error))?;
+        model.probe().map_err(|error| file_error(weights.path(), error))?;
         Ok(model)
     }
 
@@ -127,7 +104,7 @@ impl LanguageModel {
 
     /// Tokens that the model can write.
     pub fn vocabulary(&self) -> usize {
-        self.head.dims()[0]
+        self.vocabulary
     }
 
     /// Whether a text ends with this token.
@@ -202,7 +179,7 @@ impl LanguageModel {
     pub fn logits(&self, hidden: &Hidden, rows: &[usize]) -> Result<Vec<Vec<f32>>, ModelError> {
         let rows: Vec<_> = rows.iter().map(|&row| row as u32).collect();
         let rows = hidden.rows.index_select(&Tensor::new(rows, hidden.rows.device())?, 0)?;
-        Ok(rows.matmul(&self.head.t()?)?.to_vec2()?)
+        Ok(self.head.forward(&rows)?.to_dtype(DType::F32)?.to_vec2()?)
     }
 
     /// Σ_t log p(token_t | prompt, tokens before t), nats; `prompt` has at least one token.
@@ -274,7 +251,7 @@ impl Sequence {
 impl Hidden {
     /// One row as numbers, for a value head.
     pub fn row(&self, row: usize) -> Result<Vec<f32>, ModelError> {
-        Ok(self.rows.get(row)?.to_vec1()?)
+        Ok(self.rows.get(row)?.to_dtype(DType::F32)?.to_vec1()?)
     }
 
     /// How many rows there are.
@@ -285,24 +262,6 @@ impl Hidden {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// The tokens that end a text: those of `generation_config.json` where it names any, else the configuration's.
-fn ends(directory: &Path, settings: &DecoderSettings) -> Result<Vec<u32>, ModelError> {
-    #[derive(Deserialize)]
-    struct GenerationConfig {
-        eos_token_id: Option<TokenIds>,
-    }
-    let path = directory.join("generation_config.json");
-    let named = optional::<GenerationConfig>(&path)?.and_then(|config| config.eos_token_id);
-    let ends = named.map_or_else(|| settings.ends.clone(), TokenIds::all);
-    match ends.iter().find(|&&id| id as usize >= settings.architecture.vocab_size) {
-        Some(id) => {
-            let allowed = settings.architecture.vocab_size;
-            Err(file_error(&path, format!("eos_token_id: got {id}; allowed: below {allowed}, vocab_size")))
-        }
-        None => Ok(ends),
     }
 }
 

@@ -17,9 +17,13 @@ mod causal;
 mod chat_template;
 mod concat;
 mod decoder_config;
+mod decoder_files;
+mod encoder_config;
 mod error;
 mod examples;
 mod feature_cache;
+mod float_type;
+mod gguf;
 #[cfg(test)]
 mod gradients;
 mod hub;
@@ -27,17 +31,22 @@ mod kernels;
 mod language_model;
 mod layout;
 mod lexical;
+mod location;
 mod manifest;
 mod memory;
 mod metrics;
+mod modern_bert_config;
 mod open_backbones;
 mod opening;
 mod packed_bert;
 mod packed_decoder;
+mod packed_modern_bert;
 mod pooling;
 mod resident;
 mod reward;
+mod rope;
 mod static_embedding;
+mod stored_folder;
 mod tokens;
 mod tunable;
 mod tuning;
@@ -45,7 +54,7 @@ mod value_head;
 mod weights;
 
 pub use adapter::Adapter;
-pub use artifact::{Artifact, ArtifactLocation};
+pub use artifact::Artifact;
 pub use backbone::{
     Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, has_weights, open_backbone,
     open_tuned,
@@ -53,8 +62,10 @@ pub use backbone::{
 pub use chat_template::Message;
 pub use error::ModelError;
 pub use examples::{Example, Examples};
+pub use float_type::FloatType;
 pub use language_model::{Extension, Hidden, LanguageModel, Sequence};
 pub use lexical::{Lexical, MEASURES, Measure, interpretable_measures};
+pub use location::ArtifactLocation;
 pub use manifest::{Manifest, PriorRecord, TrainingUsers};
 pub use metrics::ModelMetrics;
 pub use open_backbones::OpenBackbones;

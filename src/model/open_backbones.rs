@@ -25,7 +25,11 @@ impl OpenBackbones {
         if let Some(backbone) = by_hash.get(&record.hash).and_then(Weak::upgrade) {
             return Ok(backbone);
         }
-        let options = BackboneOptions { template: record.template.clone(), ..options.clone() };
+        let options = BackboneOptions {
+            template: record.template.clone(),
+            dtype: record.dtype.unwrap_or_default(),
+            ..options.clone()
+        };
         let backbone = match adapter {
             Some(adapter) => open_tuned(&record.spec, &options, adapter)?,
             None => open_backbone(&record.spec, &options)?,

@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use sha2::{Digest, Sha256};
+use tokenizers::Tokenizer;
 
 use super::layout::{file_error, read, weight_files};
 use super::tokens::{Template, TextTokenizer};
 use super::weights::read_weights;
-use super::{Backbone, ModelError, Text};
+use super::{Backbone, FloatType, ModelError, Text};
 
 /// The files of a folder on their way to a backbone; whatever is read goes into the backbone's hash.
 pub(super) struct Opening<'a> {
     directory: &'a Path,
     template: &'a str,
+    dtype: FloatType,
     hasher: Sha256,
 }
 
@@ -24,13 +26,17 @@ impl<'a> Opening<'a> {
         version: &str,
         template: &'a str,
         settings: &[PathBuf],
+        dtype: FloatType,
     ) -> Result<Self, ModelError> {
         let mut hasher = Sha256::new();
         hasher.update(format!("{version}\n{template}\n"));
+        if let Some(dtype) = dtype.unless_f32() {
+            hasher.update(format!("{dtype}\n"));
+        }
         for file in settings {
             hasher.update(Sha256::digest(read(file)?));
         }
-        Ok(Self { directory, template, hasher })
+        Ok(Self { directory, template, dtype, hasher })
     }
 
     /// The tokenizer, all of whose ids are below `vocabulary`.
@@ -41,8 +47,9 @@ impl<'a> Opening<'a> {
         vocabulary: usize,
     ) -> Result<TextTokenizer, ModelError> {
         let (path, json) = (self.tokenizer_path(), self.tokenizer_json()?);
-        let tokenizer = TextTokenizer::new(&json, Template::parse(self.template)?, max_tokens, lowercase)
-            .map_err(|error| file_error(&path, error))?;
+        let tokenizer = Tokenizer::from_bytes(json).map_err(|error| file_error(&path, error))?;
+        let tokenizer =
+            TextTokenizer::new(tokenizer, Template::parse(self.template)?, max_tokens, lowercase)?;
         let id = tokenizer.largest_id();
         if id as usize >= vocabulary {
             let reason = format!("has token id {id}; allowed: below {vocabulary}, the model's vocabulary");
@@ -62,11 +69,11 @@ impl<'a> Opening<'a> {
         self.directory.join("tokenizer.json")
     }
 
-    /// The tensors of all weight files, on `device` and in float32.
+    /// The tensors of all weight files on `device`.
     pub(super) fn weights(&mut self, device: &Device) -> Result<Weights, ModelError> {
         let mut files = weight_files(self.directory)?;
-        let tensors = read_weights(&files, device, &mut self.hasher)?;
-        Ok(Weights { tensors, path: files.swap_remove(0) })
+        let tensors = read_weights(&files, self.dtype, device, &mut self.hasher)?;
+        Ok(Weights { tensors, dtype: self.dtype, path: files.swap_remove(0) })
     }
 
     /// The hash of all that was read.
@@ -76,8 +83,10 @@ impl<'a> Opening<'a> {
 }
 
 /// The tensors of a folder's weight files by name.
+#[derive(Default)]
 pub(super) struct Weights {
     pub(super) tensors: HashMap<String, Tensor>,
+    pub(super) dtype: FloatType,
     /// The first file, which errors about them name.
     pub(super) path: PathBuf,
 }
@@ -88,9 +97,9 @@ impl Weights {
         self.tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_dtype(DType::F32)?))).collect()
     }
 
-    /// To build a network of; in float32.
+    /// To build a network of.
     pub(super) fn builder(&self, device: &Device) -> VarBuilder<'static> {
-        VarBuilder::from_tensors(self.tensors.clone(), DType::F32, device)
+        VarBuilder::from_tensors(self.tensors.clone(), self.dtype.dtype(), device)
     }
 
     /// An error of these weights.

@@ -1,12 +1,16 @@
 mod cached;
+mod quantized;
+mod weights;
 
-use candle_core::{Result, Tensor};
-use candle_nn::{Linear, Module, RmsNorm, VarBuilder, linear_b, linear_no_bias, rms_norm};
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::{Linear, RmsNorm, VarBuilder, linear_b, linear_no_bias, rms_norm};
 
 use super::decoder_config::DecoderConfig;
 use super::kernels::Kernels;
 
 pub(super) use self::cached::{Kind, KvCache, Step};
+pub(super) use self::weights::Projection;
+use self::weights::Words;
 
 /// Queries of one attention product: for a long text the weights are (heads × this × keys), never keys squared.
 const QUERY_BLOCK: usize = 256;
@@ -19,10 +23,11 @@ const QUERY_BLOCK: usize = 256;
 /// once: the rows of each ending attend to it. [`PackedDecoder::forward`] keeps nothing between calls; [`PackedDecoder::step`] goes on from a [`KvCache`].
 /// The language model's own head is not loaded.
 pub(super) struct PackedDecoder {
-    words: Tensor,
+    words: Words,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    /// θ⁻²ⁱᐟʷ for i < w/2, w the head width.
+    /// Radians a position for each pair of a head's dimensions, (1, head width / 2); never in half precision, which cannot
+    /// tell position 257 from 256.
     frequencies: Tensor,
     kernels: Kernels,
 }
@@ -39,12 +44,12 @@ pub(super) struct Family<'a> {
 struct Layer {
     input_norm: RmsNorm,
     /// Query (divided by √head width), key and value in one product.
-    qkv: Linear,
-    attention_output: Linear,
+    qkv: Projection,
+    attention_output: Projection,
     output_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    gate: Projection,
+    up: Projection,
+    down: Projection,
     heads: usize,
     key_value_heads: usize,
     kernels: Kernels,
@@ -55,29 +60,31 @@ impl PackedDecoder {
     pub(super) fn load(vb: VarBuilder<'_>, config: &DecoderConfig, kernels: Kernels) -> Result<Self> {
         let vb = if vb.contains_tensor("model.embed_tokens.weight") { vb.pp("model") } else { vb };
         let d = config.hidden_size;
-        let half = config.head_dim / 2;
-        let frequencies: Vec<_> =
-            (0..half).map(|i| config.rope_theta.powf(-(i as f64) / half as f64) as f32).collect();
+        let frequencies = Tensor::new(config.frequencies(), vb.device())?.unsqueeze(0)?;
+        let kind = if vb.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         Ok(Self {
-            words: vb.get((config.vocab_size, d), "embed_tokens.weight")?,
+            words: Words::Float(vb.get((config.vocab_size, d), "embed_tokens.weight")?),
             layers: (0..config.num_hidden_layers)
                 .map(|index| Layer::load(vb.pp("layers").pp(index), config, kernels))
                 .collect::<Result<_>>()?,
             norm: rms_norm(d, config.rms_norm_eps, vb.pp("norm"))?,
-            frequencies: Tensor::from_vec(frequencies, (1, half), vb.device())?.to_dtype(vb.dtype())?,
+            frequencies: frequencies.to_dtype(kind)?,
             kernels,
         })
     }
 
-    /// The word embeddings, (vocabulary, d).
-    pub(super) fn words(&self) -> &Tensor {
-        &self.words
+    /// Rows to next-token logits: the model's own head, or its word embeddings where it has none.
+    pub(super) fn head(&self, vb: VarBuilder<'_>, config: &DecoderConfig) -> Result<Projection> {
+        if !vb.contains_tensor("lm_head.weight") {
+            return self.words.tied_head();
+        }
+        linear_no_bias(config.hidden_size, config.vocab_size, vb.pp("lm_head")).map(Projection::Float)
     }
 
     /// The rows of each text after the final norm, (tokens, d) a text, those of the prefix included; family by family.
     pub(super) fn forward(&self, families: &[Family<'_>]) -> Result<Vec<Tensor>> {
-        let plan = Plan::new(families, &self.frequencies)?;
-        let mut rows = self.words.index_select(&plan.ids, 0)?;
+        let plan = Plan::new(families, &self.frequencies, self.words.dtype())?;
+        let mut rows = self.words.rows(&plan.ids)?;
         for layer in &self.layers {
             rows = layer.forward(&rows, &plan)?;
         }
@@ -92,7 +99,7 @@ impl Layer {
         let (d, wide, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
         let (heads, key_value_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let (attention, mlp) = (vb.pp("self_attn"), vb.pp("mlp"));
-        let scale = 1.0 / (config.head_dim as f64).sqrt();
+        let (scale, float) = (config.query_scale(), Projection::Float);
         let parts =
             [("q_proj", heads, scale), ("k_proj", key_value_heads, 1.0), ("v_proj", key_value_heads, 1.0)];
         let part = |size: &[usize], name: &str| -> Result<Tensor> {
@@ -106,12 +113,12 @@ impl Layer {
         let width = heads * config.head_dim;
         Ok(Self {
             input_norm: rms_norm(d, eps, vb.pp("input_layernorm"))?,
-            qkv: Linear::new(part(&[d], "weight")?, bias),
-            attention_output: linear_b(width, d, config.output_bias, attention.pp("o_proj"))?,
+            qkv: Projection::Float(Linear::new(part(&[d], "weight")?, bias)),
+            attention_output: linear_b(width, d, config.output_bias, attention.pp("o_proj")).map(float)?,
             output_norm: rms_norm(d, eps, vb.pp("post_attention_layernorm"))?,
-            gate: linear_no_bias(d, wide, mlp.pp("gate_proj"))?,
-            up: linear_no_bias(d, wide, mlp.pp("up_proj"))?,
-            down: linear_no_bias(wide, d, mlp.pp("down_proj"))?,
+            gate: linear_no_bias(d, wide, mlp.pp("gate_proj")).map(float)?,
+            up: linear_no_bias(d, wide, mlp.pp("up_proj")).map(float)?,
+            down: linear_no_bias(wide, d, mlp.pp("down_proj")).map(float)?,
             heads,
             key_value_heads,
             kernels,
@@ -202,8 +209,9 @@ struct Block {
 }
 
 impl Plan {
-    fn new(families: &[Family<'_>], frequencies: &Tensor) -> Result<Self> {
-        let (device, dtype) = (frequencies.device(), frequencies.dtype());
+    /// `dtype` is what rows are computed in.
+    fn new(families: &[Family<'_>], frequencies: &Tensor, dtype: DType) -> Result<Self> {
+        let device = frequencies.device();
         let (mut ids, mut positions, mut segments) = (Vec::new(), Vec::new(), Vec::new());
         for family in families {
             let (prefix_start, prefix_tokens) = (ids.len(), family.prefix.len());
@@ -211,7 +219,7 @@ impl Plan {
                 let start = ids.len();
                 ids.extend_from_slice(part);
                 positions.extend((prefix_tokens..prefix_tokens + part.len()).map(|position| position as f32));
-                let blocks = blocks(start, part.len(), prefix_tokens, frequencies)?;
+                let blocks = blocks(start, part.len(), prefix_tokens, dtype, device)?;
                 segments.push(Segment {
                     start,
                     tokens: part.len(),
@@ -230,18 +238,27 @@ impl Plan {
             }
         }
         let rows = ids.len();
-        let angles = Tensor::from_vec(positions, (rows, 1), device)?.to_dtype(dtype)?.matmul(frequencies)?;
-        Ok(Self {
-            ids: Tensor::from_vec(ids, rows, device)?,
-            cos: angles.cos()?,
-            sin: angles.sin()?,
-            segments,
-        })
+        let (cos, sin) = turns(positions, frequencies, dtype)?;
+        Ok(Self { ids: Tensor::from_vec(ids, rows, device)?, cos, sin, segments })
     }
 }
 
-/// `like` has the device and number type of the masks.
-fn blocks(start: usize, tokens: usize, prefix_tokens: usize, like: &Tensor) -> Result<Vec<Block>> {
+/// cos and sin of position × frequency, (positions, head width / 2) each.
+fn turns(positions: Vec<f32>, frequencies: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
+    let rows = positions.len();
+    let positions = Tensor::from_vec(positions, (rows, 1), frequencies.device())?;
+    let angles = positions.to_dtype(frequencies.dtype())?.matmul(frequencies)?;
+    Ok((angles.cos()?.to_dtype(dtype)?, angles.sin()?.to_dtype(dtype)?))
+}
+
+/// The masks of a segment's queries, on the device and in the kind of number of its scores.
+fn blocks(
+    start: usize,
+    tokens: usize,
+    prefix_tokens: usize,
+    dtype: DType,
+    device: &Device,
+) -> Result<Vec<Block>> {
     (0..tokens)
         .step_by(QUERY_BLOCK)
         .map(|first| {
@@ -252,7 +269,7 @@ fn blocks(start: usize, tokens: usize, prefix_tokens: usize, like: &Tensor) -> R
                     (0..seen).map(move |key| if key <= before + query { 0.0 } else { f32::NEG_INFINITY })
                 })
                 .collect();
-            let mask = Tensor::from_vec(mask, (count, seen), like.device())?.to_dtype(like.dtype())?;
+            let mask = Tensor::from_vec(mask, (count, seen), device)?.to_dtype(dtype)?;
             Ok(Block { start: start + first, mask })
         })
         .collect()
@@ -273,7 +290,6 @@ impl Segment {
 pub(super) mod tests {
     use std::collections::HashMap;
 
-    use candle_core::{DType, Device};
     use candle_transformers::models::qwen2;
 
     use super::*;
@@ -290,6 +306,7 @@ pub(super) mod tests {
             max_position_embeddings: 700,
             rms_norm_eps: 1e-6,
             rope_theta: 1e6,
+            rope_scaling: None,
             qkv_bias: true,
             output_bias: false,
         }

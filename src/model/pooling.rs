@@ -1,4 +1,4 @@
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
 /// How a text's token vectors become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,10 @@ impl Pooling {
     }
 }
 
-/// Each text's rows pooled, and scaled to length 1 where `normalize` says so; (texts, d).
+/// Each text's rows pooled, and scaled to length 1 where `normalize` says so; (texts, d) of float32.
 pub(super) fn pooled(rows: &[Tensor], pooling: Pooling, normalize: bool) -> Result<Tensor> {
-    let pooled: Vec<_> = rows.iter().map(|rows| pooling.pool(rows)).collect::<Result<_>>()?;
+    let pool = |rows: &Tensor| pooling.pool(&rows.to_dtype(DType::F32)?);
+    let pooled: Vec<_> = rows.iter().map(pool).collect::<Result<_>>()?;
     let pooled = Tensor::stack(&pooled, 0)?;
     if normalize { normalized(&pooled) } else { Ok(pooled) }
 }

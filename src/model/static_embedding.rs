@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::Deserialize;
+use tokenizers::Tokenizer;
 
 use super::hub::Snapshot;
 use super::layout::{Module, file_error, optional};
 use super::opening::{Opening, Weights};
 use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
-use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
+use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, FloatType, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
 const VERSION: &str = "static-1";
@@ -60,8 +61,9 @@ impl StaticEmbedding {
     pub(super) fn find(snapshot: &Snapshot, options: &BackboneOptions) -> Result<Option<Self>, ModelError> {
         let Some(settings) = Settings::read(&snapshot.directory)? else { return Ok(None) };
         let template = options.template.as_deref().unwrap_or(DEFAULT_TEMPLATE);
-        let mut opening = Opening::new(&settings.directory, VERSION, template, &settings.files)?;
-        let Weights { tensors, path: table_path } = opening.weights(&Device::Cpu)?;
+        let mut opening =
+            Opening::new(&settings.directory, VERSION, template, &settings.files, FloatType::F32)?;
+        let Weights { tensors, path: table_path, .. } = opening.weights(&Device::Cpu)?;
         let mut table = Table::new(&tensors).map_err(|reason| file_error(&table_path, reason))?;
         let (tokenizer_path, tokenizer_json) = (opening.tokenizer_path(), opening.tokenizer_json()?);
         let (plain, unknown) =
@@ -71,8 +73,8 @@ impl StaticEmbedding {
         let model2vec = tensors.contains_key(MODEL2VEC);
         table.unknown = unknown.filter(|_| model2vec);
         let max_tokens = if model2vec { settings.max_tokens } else { UNLIMITED };
-        let tokenizer = TextTokenizer::new(&plain, Template::parse(template)?, max_tokens, false)
-            .map_err(|error| file_error(&tokenizer_path, error))?;
+        let tokenizer = Tokenizer::from_bytes(plain).map_err(|error| file_error(&tokenizer_path, error))?;
+        let tokenizer = TextTokenizer::new(tokenizer, Template::parse(template)?, max_tokens, false)?;
         table.check(tokenizer.largest_id() as usize + 1).map_err(|reason| file_error(&table_path, reason))?;
 
         let record = BackboneRecord {
@@ -83,6 +85,7 @@ impl StaticEmbedding {
             pooling: Some("mean".to_owned()),
             template: Some(template.to_owned()),
             max_tokens: Some(max_tokens),
+            dtype: None,
             revision: snapshot.revision.clone(),
         };
         Ok(Some(Self { tokenizer, table, settings, record }))

@@ -55,18 +55,23 @@ impl Template {
     }
 }
 
+/// Without truncation and padding.
+pub(super) fn plain(mut tokenizer: Tokenizer) -> Result<Tokenizer, ModelError> {
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(failed)?;
+    Ok(tokenizer)
+}
+
 impl TextTokenizer {
-    /// `tokenizer_json` is the content of `tokenizer.json`; its own truncation and padding are left aside.
+    /// The tokenizer's own truncation and padding are left aside.
     pub(super) fn new(
-        tokenizer_json: &[u8],
+        tokenizer: Tokenizer,
         template: Template,
         max_tokens: usize,
         lowercase: bool,
     ) -> Result<Self, ModelError> {
-        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(failed)?;
-        tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(failed)?;
-        let uncut = tokenizer.clone();
+        let uncut = plain(tokenizer)?;
+        let mut tokenizer = uncut.clone();
         tokenizer
             .with_truncation(Some(TruncationParams {
                 max_length: max_tokens,

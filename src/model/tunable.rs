@@ -4,11 +4,10 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use super::backbone::{Network, locate_network};
-use super::bert::BertReader;
+use super::bert::{BertReader, PackedEncoder};
 use super::causal::CausalReader;
 use super::kernels::Kernels;
 use super::opening::Weights;
-use super::packed_bert::PackedBert;
 use super::packed_decoder::PackedDecoder;
 use super::{Adapter, BackboneOptions, BackboneRecord, ModelError, Text, Tuning};
 
@@ -50,7 +49,8 @@ impl TunableBackbone {
                 (Reader::Bert(reader), weights)
             }
             Network::Causal => {
-                let (reader, weights) = CausalReader::open(snapshot, options)?;
+                let (reader, mut weights) = CausalReader::open(snapshot, options)?;
+                let weights = std::mem::take(weights.trainable(spec)?);
                 (Reader::Causal(reader), weights)
             }
         };
@@ -141,7 +141,7 @@ impl TunableBackbone {
 pub struct TunableNetwork<'a>(Built<'a>);
 
 enum Built<'a> {
-    Bert(&'a BertReader, PackedBert),
+    Bert(&'a BertReader, PackedEncoder),
     Causal(&'a CausalReader, PackedDecoder),
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::math::normal;
 
 /// The products that low-rank adapters are put on, by the ends of their weights' names: attention's four and the
-/// feed-forward's, of a decoder and of BERT.
-const ADAPTED: [&str; 13] = [
+/// feed-forward's, of a decoder, of BERT and of ModernBERT.
+const ADAPTED: [&str; 17] = [
     "self_attn.q_proj.weight",
     "self_attn.k_proj.weight",
     "self_attn.v_proj.weight",
@@ -23,6 +23,10 @@ const ADAPTED: [&str; 13] = [
     "attention.output.dense.weight",
     "intermediate.dense.weight",
     "output.dense.weight",
+    "attn.Wqkv.weight",
+    "attn.Wo.weight",
+    "mlp.Wi.weight",
+    "mlp.Wo.weight",
 ];
 
 /// Which of a backbone's weights are trained, and how.

@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, WithDType};
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata};
 use sha2::{Digest, Sha256};
 
-use super::ModelError;
 use super::layout::{file_error, open};
-use super::memory;
+use super::{FloatType, ModelError, memory};
 
 /// Bytes that are read, hashed and converted at a time.
 const PIECE: usize = 1 << 20;
@@ -20,7 +20,7 @@ const PIECE: usize = 1 << 20;
 /// No header is longer; the bound of the safetensors format.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// The tensors of safetensors files on `device`, floating-point ones in float32. The SHA-256 of each file goes into `hasher`.
+/// The tensors of safetensors files on `device`, floating-point ones in `dtype`. The SHA-256 of each file goes into `hasher`.
 ///
 /// # Errors
 /// A file that cannot be read, is cut short or longer than its header says, or holds kinds of numbers that are not
@@ -28,16 +28,17 @@ const LONGEST_HEADER: u64 = 100_000_000;
 /// machine, or its container, has left.
 pub(super) fn read_weights(
     files: &[PathBuf],
+    dtype: FloatType,
     device: &Device,
     hasher: &mut Sha256,
 ) -> Result<HashMap<String, Tensor>, ModelError> {
     let mut opened: Vec<_> = files.iter().map(|file| Weights::open(file)).collect::<Result<_, _>>()?;
     if device.is_cpu() {
-        memory::require(opened.iter().map(Weights::resident_bytes).sum())?;
+        memory::require(opened.iter().map(|weights| weights.resident_bytes(dtype)).sum())?;
     }
     let mut tensors = HashMap::new();
     for weights in &mut opened {
-        weights.read_into(&mut tensors, device)?;
+        weights.read_into(&mut tensors, dtype, device)?;
         hasher.update(weights.digest.finalize_reset());
     }
     Ok(tensors)
@@ -78,9 +79,10 @@ impl<'a> Weights<'a> {
     }
 
     /// Bytes of all tensors once they are here.
-    fn resident_bytes(&self) -> u64 {
+    fn resident_bytes(&self, dtype: FloatType) -> u64 {
+        let size = dtype.dtype().size_in_bytes();
         let bytes = |info: &safetensors::tensor::TensorInfo| match float(info.dtype) {
-            Some(_) => 4 * info.shape.iter().product::<usize>(),
+            Some(_) => size * info.shape.iter().product::<usize>(),
             None => info.data_offsets.1 - info.data_offsets.0,
         };
         self.metadata.tensors().values().map(|info| bytes(info) as u64).sum()
@@ -89,15 +91,18 @@ impl<'a> Weights<'a> {
     fn read_into(
         &mut self,
         tensors: &mut HashMap<String, Tensor>,
+        dtype: FloatType,
         device: &Device,
     ) -> Result<(), ModelError> {
         for name in self.metadata.offset_keys() {
             let Some(info) = self.metadata.info(&name).cloned() else { continue };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
             let tensor = match float(info.dtype) {
-                Some(dtype) => self
-                    .floats(bytes, dtype)
-                    .and_then(|values| Ok(Tensor::from_vec(values, info.shape, device)?)),
+                Some(stored) => match dtype {
+                    FloatType::F32 => self.floats::<f32>(bytes, stored, info.shape, device),
+                    FloatType::Bf16 => self.floats::<bf16>(bytes, stored, info.shape, device),
+                    FloatType::F16 => self.floats::<f16>(bytes, stored, info.shape, device),
+                },
                 None => self.others(bytes, info.dtype).and_then(|(dtype, bytes)| {
                     Ok(Tensor::from_raw_buffer(&bytes, dtype, &info.shape, device)?)
                 }),
@@ -108,8 +113,14 @@ impl<'a> Weights<'a> {
         Ok(())
     }
 
-    /// The next so many bytes as float32.
-    fn floats(&mut self, bytes: usize, dtype: DType) -> anyhow::Result<Vec<f32>> {
+    /// The next so many bytes as numbers of another kind.
+    fn floats<T: WithDType>(
+        &mut self,
+        bytes: usize,
+        dtype: DType,
+        shape: Vec<usize>,
+        device: &Device,
+    ) -> anyhow::Result<Tensor> {
         let mut values = Vec::with_capacity(bytes / dtype.size_in_bytes());
         let mut piece = vec![0; PIECE.min(bytes)];
         let mut left = bytes;
@@ -118,10 +129,10 @@ impl<'a> Weights<'a> {
             self.next(piece)?;
             let count = piece.len() / dtype.size_in_bytes();
             let numbers = Tensor::from_raw_buffer(piece, dtype, &[count], &Device::Cpu)?;
-            values.extend(numbers.to_dtype(DType::F32)?.to_vec1::<f32>()?);
+            values.extend(numbers.to_dtype(T::DTYPE)?.to_vec1::<T>()?);
             left -= piece.len();
         }
-        Ok(values)
+        Ok(Tensor::from_vec(values, shape, device)?)
     }
 
     /// The next so many bytes as they are.
@@ -139,7 +150,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The kinds of floating-point numbers that become float32.
+/// The kinds of floating-point numbers that are converted.
 fn float(dtype: Dtype) -> Option<DType> {
     match dtype {
         Dtype::F32 => Some(DType::F32),
@@ -176,7 +187,8 @@ mod tests {
         let path = written(directory.path(), &tensors);
 
         let mut hasher = Sha256::new();
-        let found = read_weights(std::slice::from_ref(&path), &Device::Cpu, &mut hasher).unwrap();
+        let found =
+            read_weights(std::slice::from_ref(&path), FloatType::F32, &Device::Cpu, &mut hasher).unwrap();
         let found: BTreeMap<_, _> = found.into_iter().collect();
         assert_eq!(found.len(), tensors.len());
         for (name, tensor) in tensors {
@@ -209,9 +221,10 @@ mod tests {
             (&[2, 0, 0, 0, 0, 0, 0, 0, b'[', b']'][..], "model.safetensors"),
         ] {
             std::fs::write(&path, bytes).unwrap();
-            let error = read_weights(std::slice::from_ref(&path), &Device::Cpu, &mut Sha256::new())
-                .unwrap_err()
-                .to_string();
+            let error =
+                read_weights(std::slice::from_ref(&path), FloatType::F32, &Device::Cpu, &mut Sha256::new())
+                    .unwrap_err()
+                    .to_string();
             assert!(error.contains(words) && error.contains("model.safetensors"), "{error}");
         }
     }
@@ -232,7 +245,7 @@ mod tests {
             );
             return;
         }
-        let error = read_weights(&[path], &Device::Cpu, &mut Sha256::new()).unwrap_err();
+        let error = read_weights(&[path], FloatType::F32, &Device::Cpu, &mut Sha256::new()).unwrap_err();
         assert!(matches!(error, ModelError::OutOfMemory { needed: 4_000_000_000_000, .. }), "{error}");
     }
 }

@@ -86,7 +86,7 @@ fn a_language_model_that_refuses_or_is_not_there_is_named_with_its_words() {
     let label = |from: &str| fails(&["describe", "--model", text(&model), "--labels-from", from]);
     let (url, _asked) = language_model("401 Unauthorized", json!({"error": "no such key"}));
     let error = label(&format!("openai:{url}"));
-    assert!(error.contains("refused (401)") && error.contains("key"), "{error}");
+    assert!(error.contains("refused (401)") && error.contains("key") && error.contains(&url), "{error}");
     let (url, _asked) = language_model("200 OK", json!({"choices": []}));
     assert!(label(&format!("openai:{url}")).contains("choices[0].message.content"));
     let error = label("openai:http://127.0.0.1:1/v1");

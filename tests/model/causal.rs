@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use pref::model::{BackboneOptions, Text, open_backbone};
+use pref::model::{BackboneOptions, FloatType, Text, open_backbone};
 use serde_json::{Value, json};
 
 use crate::encoder::{cut, edit, error_of, in_a_batch_as_alone, largest_difference, numbers, open, options};
+use crate::gguf::{cases, relative};
+use crate::made_decoder::made_decoder_of;
 use crate::shared_model;
 
 pub(crate) const TINY_QWEN2: &str = "tiny-random-qwen2";
@@ -67,6 +69,23 @@ fn llama_meets_the_reference() {
     let Some(folder) = shared_model("llama_meets_the_reference", BABYLLAMA) else { return };
     let (reference, tolerance) = reference(&folder);
     meets(&folder, &reference["prompts"], tolerance);
+}
+
+/// decoders.json is from transformers in float64 (tests/reference/decoders.py); the texts reach far beyond the positions that
+/// scaling leaves as they are.
+#[test]
+fn rotary_positions_are_scaled_as_in_transformers() {
+    let cases: Value = serde_json::from_str(include_str!("../reference/decoders.json")).unwrap();
+    for case in cases.as_array().unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        made_decoder_of(folder.path(), &case["config"]);
+        let backbone = open(folder.path()).unwrap();
+        for text in case["texts"].as_array().unwrap() {
+            let found = backbone.embed(&[Text::alone(text["text"].as_str().unwrap())]).unwrap().remove(0);
+            let difference = largest_difference(&found.vector, &numbers(&text["last_hidden_state"]));
+            assert!(difference <= 1e-4, "{difference} for {} {}", case["config"], text["text"]);
+        }
+    }
 }
 
 /// The largest difference seen was 4e-6.
@@ -194,8 +213,8 @@ fn a_damaged_folder_says_which_file_and_field() {
         ),
         (
             "scaled positions",
-            |f| edit(f, "config.json", "rope_scaling", json!({"rope_type": "llama3", "factor": 8.0})),
-            &["config.json", "rope_type", "llama3", "default"],
+            |f| edit(f, "config.json", "rope_scaling", json!({"rope_type": "yarn", "factor": 8.0})),
+            &["config.json", "rope_type", "yarn", "llama3"],
         ),
         (
             "a vocabulary too small",
@@ -285,5 +304,24 @@ fn a_chat_template_that_fails_says_where_and_why() {
     ] {
         let error = error(&template);
         assert!(error.contains("tokenizer_config.json") && error.contains(word), "{template}: {error}");
+    }
+}
+
+/// bfloat16 keeps 8 bits of a number: the largest seen was .04 (Qwen2, whose weights were drawn large) and .008.
+#[test]
+fn half_precision_is_near_and_another_backbone() {
+    for (name, bound) in [(TINY_QWEN2, 0.1), (BABYLLAMA, 0.03)] {
+        let Some(folder) = shared_model("half_precision_is_near_and_another_backbone", name) else { return };
+        let whole = open(&folder).unwrap();
+        for dtype in [FloatType::Bf16, FloatType::F16] {
+            let half =
+                open_backbone(folder.to_str().unwrap(), &BackboneOptions { dtype, ..options() }).unwrap();
+            assert_ne!(half.hash(), whole.hash());
+            assert_eq!(half.record().dtype, Some(dtype));
+            for (text, expected) in cases(&folder).0 {
+                let off = relative(&half.embed(&[Text::alone(&text)]).unwrap()[0].vector, &expected);
+                assert!(off > 0.0 && off <= bound, "{name} {dtype}: {off} for {text}");
+            }
+        }
     }
 }

@@ -13,11 +13,13 @@ mod shared_model;
 mod artifact;
 mod causal;
 mod encoder;
+mod gguf;
 mod hub;
 mod language_model;
 mod made;
 mod resident;
 mod static_embedding;
+mod stored_folder;
 mod tuned;
 
 use shared_model::shared_model;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const WIDTH: usize = 16;
 const WIDE: usize = 24;
@@ -31,12 +31,20 @@ impl Iterator for Numbers {
 
 /// Writes config.json, tokenizer.json (a token is a byte) and model.safetensors.
 pub(crate) fn made_decoder(folder: &Path) {
-    let config = json!({
+    made_decoder_of(folder, &json!({}));
+}
+
+/// The same with other fields in config.json.
+pub(crate) fn made_decoder_of(folder: &Path, fields: &Value) {
+    let mut config = json!({
         "model_type": "qwen2", "vocab_size": VOCABULARY, "hidden_size": WIDTH, "intermediate_size": WIDE,
         "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KEY_VALUE_HEADS,
         "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "hidden_act": "silu",
         "tie_word_embeddings": true, "eos_token_id": VOCABULARY - 1,
     });
+    for (field, value) in fields.as_object().expect("fields by name") {
+        config[field] = value.clone();
+    }
     fs::write(folder.join("config.json"), config.to_string()).expect("the folder can be written");
     let vocabulary: BTreeMap<String, usize> =
         (0..=255u8).map(|byte| (letter(byte).to_string(), usize::from(byte))).collect();

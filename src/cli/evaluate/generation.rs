@@ -55,7 +55,7 @@ pub(super) struct Args {
     /// Seed of people, answers and completions.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the models run: auto, cpu or cuda:N.
+    /// Where the models run: auto, cpu, cuda:N or metal:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Also draw reward against likelihood, after the most answers, to this SVG file

@@ -70,7 +70,7 @@ pub(super) struct Embedding {
     /// What embeds the texts; as in `pref train`
     #[arg(long, default_value = "lexical")]
     pub(super) backbone: String,
-    /// Where the backbone runs: auto, cpu, cuda:N
+    /// Where the backbone runs: auto, cpu, cuda:N, metal:N
     #[arg(long, default_value = "auto")]
     pub(super) device: DeviceChoice,
     /// J where methods are trained, or auto: as many as held-out judgments bear out

@@ -37,12 +37,14 @@ impl Kernels {
             rows::add_norm(&x, residual, parameters, epsilon as f32)?;
             return Ok(x);
         }
-        let parameter = |index: usize| parameters.get(index);
-        let sum = (x.broadcast_add(&parameter(0)?)? + residual)?;
+        let dtype = x.dtype();
+        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let parameter = |index: usize| parameters.get(index)?.to_dtype(wide);
+        let sum = x.to_dtype(wide)?.broadcast_add(&parameter(0)?)?.add(&residual.to_dtype(wide)?)?;
         let centred = sum.broadcast_sub(&sum.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
-        normed.broadcast_mul(&parameter(1)?)?.broadcast_add(&parameter(2)?)
+        normed.broadcast_mul(&parameter(1)?)?.broadcast_add(&parameter(2)?)?.to_dtype(dtype)
     }
 
     /// x + bias.

@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Module, rotary_emb};
 
-use super::{Layer, PackedDecoder};
+use super::{Layer, PackedDecoder, turns};
 
 /// Keys and values of the tokens that a sequence has so far.
 pub(in crate::model) struct KvCache {
@@ -86,7 +86,7 @@ impl PackedDecoder {
     pub(in crate::model) fn cache(&self) -> Result<KvCache> {
         let empty = |layer: &Layer| {
             let shape = (0, layer.key_value_heads, 2 * self.frequencies.dim(1)?);
-            let rows = Tensor::zeros(shape, self.words.dtype(), self.words.device())?;
+            let rows = Tensor::zeros(shape, self.words.dtype(), self.frequencies.device())?;
             Ok(Rows { keys: rows.clone(), values: rows })
         };
         Ok(KvCache { layers: self.layers.iter().map(empty).collect::<Result<_>>()?, tokens: 0 })
@@ -95,7 +95,7 @@ impl PackedDecoder {
     /// The new tokens' rows after the final norm, (all new tokens, d), step by step in order. Sequences of any lengths go
     /// together, so that every product but attention's reads the weights once for all of them.
     pub(in crate::model) fn step(&self, steps: &mut [Step<'_>]) -> Result<Tensor> {
-        let device = self.words.device();
+        let (device, dtype) = (self.frequencies.device(), self.words.dtype());
         let (mut ids, mut positions, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         for step in &mut *steps {
             step.cache.reserve(step.tokens.len())?;
@@ -105,16 +105,11 @@ impl PackedDecoder {
                 Kind::Chain => (seen + n) as f32,
                 Kind::Alternatives => seen as f32,
             }));
-            spans.push(Span {
-                start,
-                count,
-                mask: mask(step.kind, count, seen, self.words.dtype(), device)?,
-            });
+            spans.push(Span { start, count, mask: mask(step.kind, count, seen, dtype, device)? });
         }
         let rows = ids.len();
-        let angles = Tensor::from_vec(positions, (rows, 1), device)?.matmul(&self.frequencies)?;
-        let turn = (angles.cos()?, angles.sin()?);
-        let mut rows = self.words.index_select(&Tensor::from_vec(ids, rows, device)?, 0)?;
+        let turn = turns(positions, &self.frequencies, dtype)?;
+        let mut rows = self.words.rows(&Tensor::from_vec(ids, rows, device)?)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let attended =
                 layer.attend_cached(&layer.input_norm.forward(&rows)?, index, &turn, steps, &spans)?;

@@ -57,8 +57,8 @@ pub struct ServeSettings {
     /// choose.
     #[arg(long, env = "PREF_LISTEN", default_value = DEFAULT_LISTEN, value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// Address that answers OpenAI's chat completions (POST /v1/chat/completions, GET /v1/models) over HTTP. Without
-    /// authentication only a loopback address is taken. Plain text: for other machines, put what speaks TLS in front.
+    /// Address that answers OpenAI's chat completions (POST /v1/chat/completions, GET /v1/models) over HTTP, and the RPCs as JSON
+    /// and gRPC-Web (POST /pref.v1.PersonalizationService/NextQuery). Without authentication only a loopback address is taken. Plain text: for other machines, put what speaks TLS in front.
     /// Without it: none.
     #[arg(long, env = "PREF_HTTP_LISTEN", value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
@@ -135,6 +135,10 @@ pub struct ServeSettings {
     /// How often the database is asked for training jobs, in milliseconds.
     #[arg(long, env = "PREF_JOB_POLL_MS", default_value_t = 1000, value_name = "MS")]
     pub job_poll_ms: u64,
+
+    /// How often the database is asked what other servers have changed, in seconds, beside what they tell of themselves.
+    #[arg(long, env = "PREF_CHANGE_POLL_SECONDS", default_value_t = 5, value_name = "SECONDS")]
+    pub change_poll_seconds: u64,
 
     /// A language model to write completions with: NAME=local:DIR (Qwen2 or Llama in Hugging Face layout, or a hub id in place of
     /// the directory), or NAME=openai:URL#MODEL (an OpenAI-compatible address up to and with /v1, and what the model is called there;
@@ -283,6 +287,7 @@ impl ServeSettings {
             ("query_lifetime_seconds", self.query_lifetime_seconds),
             ("job_lease_seconds", self.job_lease_seconds),
             ("job_poll_ms", self.job_poll_ms),
+            ("change_poll_seconds", self.change_poll_seconds),
         ] {
             at_least(field, given as usize, 1)?;
         }
@@ -344,6 +349,7 @@ impl ServeSettings {
                 models,
                 job_lease: Duration::from_secs(self.job_lease_seconds),
                 job_poll: Duration::from_millis(self.job_poll_ms),
+                change_poll: Duration::from_secs(self.change_poll_seconds),
                 key_memory: Duration::from_secs(self.access.key_cache_seconds),
                 tenant_users: self.access.tenant_users,
                 ..EngineConfig::default()
@@ -490,6 +496,7 @@ mod tests {
         assert_eq!(config.service.concurrent_calls, ServiceConfig::default().concurrent_calls);
         assert_eq!(config.engine.query_lifetime, EngineConfig::default().query_lifetime);
         assert_eq!(config.engine.job_lease, EngineConfig::default().job_lease);
+        assert_eq!(config.engine.change_poll, EngineConfig::default().change_poll);
         assert_eq!(config.engine.job_poll, EngineConfig::default().job_poll);
         assert_eq!(config.engine.resident.queue, ResidentConfig::default().queue);
         assert_eq!(config.engine.key_memory, EngineConfig::default().key_memory);

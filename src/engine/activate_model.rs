@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 
@@ -119,6 +119,8 @@ impl Engine {
     /// passed over, and hears why when they come.
     async fn refit_lagging(&self, tenant: &TenantId, model: &ServingModel) -> Result<usize, EngineError> {
         let mut refitted = 0;
+        // Other servers take an activation up that nobody has spoken of for a while.
+        let mut told = Instant::now();
         let mut after: Option<UserId> = None;
         loop {
             let users = self.store().lagging_users(tenant, &model.version, after.as_ref(), PAGE).await?;
@@ -127,6 +129,10 @@ impl Engine {
             let fits: Vec<_> = users.iter().map(|user| self.refit_one(tenant, user, model)).collect();
             let mut fits = stream::iter(fits).buffer_unordered(SIDE_BY_SIDE);
             while let Some(fit) = fits.next().await {
+                if told.elapsed() > self.config().job_lease / 6 {
+                    self.store().touch_activation(tenant, &model.version, self.now()).await?;
+                    told = Instant::now();
+                }
                 match fit {
                     Ok(()) => refitted += 1,
                     Err(error @ EngineError::Store(StoreError::Unavailable(_))) => return Err(error),

@@ -47,6 +47,9 @@ pub enum EngineError {
     /// Nobody has trained and activated a model yet.
     #[error("no model is active; train one (Train) and activate it (ActivateModel)")]
     NoActiveModel,
+    /// Which model serves is not known yet.
+    #[error("the server is starting; try again shortly")]
+    Starting,
     /// The active model is still being loaded.
     #[error("model {0} is being loaded; try again shortly")]
     ModelNotResident(ModelVersion),

@@ -188,7 +188,7 @@ impl Engine {
         };
         let candidates = self.store().candidates_of_prompt(tenant, pool.as_ref(), prompt).await?;
         if let (true, Some(pool)) = (candidates.is_empty(), pool)
-            && self.store().pool_revision(tenant, &pool).await?.is_none()
+            && self.store().pool_version(tenant, &pool).await?.is_none()
         {
             return Err(EngineError::PoolNotFound(pool));
         }

@@ -16,6 +16,7 @@ mod describe_model;
 mod error;
 mod exact;
 mod export_user;
+mod follow;
 mod generate;
 mod generate_question;
 mod generators;
@@ -29,6 +30,7 @@ mod list_preferences;
 mod list_users;
 mod model_summary;
 mod next_query;
+mod pair_index;
 mod person;
 mod pools;
 mod profile;
@@ -43,6 +45,7 @@ mod training_data;
 mod training_job;
 mod worker;
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +82,7 @@ pub use crate::math::questions::MAX_BASE_FUNCTIONS;
 pub use crate::model::{Example, ModelError};
 pub use crate::store::{JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow};
 
-use crate::domain::{TenantId, UserId};
+use crate::domain::{ModelVersion, TenantId, UserId};
 use crate::model::{ArtifactLocation, BackboneOptions, ResidentConfig};
 use crate::store::Store;
 use authenticate::KeyCache;
@@ -113,6 +116,8 @@ pub struct EngineConfig {
     pub job_lease: Duration,
     /// How often the store is asked for new jobs and for the progress of watched ones.
     pub job_poll: Duration,
+    /// How often the store is asked what other servers have changed, beside what they tell of themselves.
+    pub change_poll: Duration,
     /// How long ActivateModel waits for the change to be done before it tells how it stands.
     pub activation_wait: Duration,
     /// How long an API key is taken to be as the store had it: when a revoked key is refused everywhere.
@@ -136,6 +141,7 @@ impl Default for EngineConfig {
             models: ArtifactLocation::new("data/models"),
             job_lease: Duration::from_secs(30),
             job_poll: Duration::from_secs(1),
+            change_poll: Duration::from_secs(5),
             activation_wait: Duration::from_secs(20),
             key_memory: Duration::from_secs(10),
             tenant_users: 10_000_000,
@@ -164,6 +170,8 @@ struct Shared {
     draining: CancellationToken,
     training: TrainingSignals,
     tasks: TaskTracker,
+    /// Models that are being brought in because another server said so.
+    following: Mutex<HashSet<(TenantId, ModelVersion)>>,
     /// A user's changes wait for each other here, so that an optimistic commit is only lost to other servers.
     turns: Vec<tokio::sync::Mutex<()>>,
 }
@@ -191,6 +199,7 @@ impl Engine {
                 draining: CancellationToken::new(),
                 training: TrainingSignals::default(),
                 tasks: TaskTracker::new(),
+                following: Mutex::default(),
                 turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
                 store,
                 config,

@@ -77,7 +77,8 @@ impl Engine {
         tenant: &TenantId,
     ) -> Result<Option<ModelVersion>, EngineError> {
         let serving = self.store().serving_models(tenant).await?;
-        Ok(serving.into_iter().find(|(_, state)| *state == ModelState::Active).map(|(version, _)| version))
+        let active = serving.into_iter().find(|row| row.state == ModelState::Active);
+        Ok(active.map(|row| row.model_version))
     }
 }
 

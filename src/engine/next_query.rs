@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::math::Acquisition;
 use crate::math::questions::{Request, Selection, choose};
-use crate::store::{AskingSnapshot, QueryRow, UnixMillis};
+use crate::store::{Asking, AskingPerson, AskingSnapshot, PoolVersion, QueryRow, UnixMillis};
 
 /// Asks for questions.
 #[derive(Debug, Clone, Serialize)]
@@ -79,14 +79,33 @@ impl Engine {
         let model = self.models().active(tenant)?;
         let user = &request.user;
         let call = Call::new("NextQuery", request.request_id, &request)?;
-        if let Some(reply) = self.recall(tenant, Some(user), &call).await? {
-            return Ok(reply);
-        }
+        let own = match &request.source {
+            QuerySource::Pool(_) => None,
+            QuerySource::Candidates(own) => Some(own.clone()),
+            QuerySource::Generate(asked) => {
+                // Writing takes its time, which a repeat need not wait for again.
+                if let Some(reply) = self.recall(tenant, Some(user), &call).await? {
+                    return Ok(reply);
+                }
+                Some(self.generate_candidates(tenant, user, asked, &model).await?)
+            }
+        };
 
-        let pool = self.source(tenant, &request, &model).await?;
         // Two calls at once for one user must not ask the same pair.
         let _turn = self.turn(tenant, user).await;
-        let asking = self.asking(tenant, user, &model).await?;
+        let snapshot = self.asking_snapshot(tenant, &request, &call, &model).await?;
+        if let Some(reply) = replay(snapshot.recall)? {
+            return Ok(reply);
+        }
+        let pool = match (&request.source, own) {
+            (QuerySource::Pool(name), _) => self.pool(tenant, name, snapshot.pool_version, &model).await?,
+            (_, own) => {
+                // It is used once and never looked up.
+                let version = PoolVersion { created: 0, revision: 0 };
+                Arc::new(PoolFeatures::build(version, own.into_iter().collect(), &model).await?)
+            }
+        };
+        let asking = self.asking(tenant, user, snapshot.person, &model).await?;
         let revision = asking.person.revision;
         let answers = asking.person.answers;
         let (selection, posterior) = {
@@ -113,40 +132,40 @@ impl Engine {
         Ok(replay(saved)?.unwrap_or(asked))
     }
 
-    /// The responses that questions are chosen from.
-    async fn source(
+    /// One statement.
+    async fn asking_snapshot(
         &self,
         tenant: &TenantId,
         request: &NextQuery,
+        call: &Call,
         model: &ServingModel,
-    ) -> Result<Arc<PoolFeatures>, EngineError> {
-        let own = match &request.source {
-            QuerySource::Pool(name) => return self.pool(tenant, name, model).await,
-            QuerySource::Candidates(own) => own.clone(),
-            QuerySource::Generate(asked) => {
-                self.generate_candidates(tenant, &request.user, asked, model).await?
-            }
+    ) -> Result<AskingSnapshot, EngineError> {
+        let pool = match &request.source {
+            QuerySource::Pool(name) => Some(name),
+            QuerySource::Candidates(_) | QuerySource::Generate(_) => None,
         };
-        Ok(Arc::new(PoolFeatures::build(0, vec![own], model).await?))
+        let call = request.request_id.map(|id| ("NextQuery", id, &call.body_hash));
+        let asking = Asking { model: &model.version, pool, call, now: self.now() };
+        Ok(self.store().asking_snapshot(tenant, &request.user, &asking).await?)
     }
 
-    /// What choosing needs of the user: one statement, unless they have to be fitted first.
+    /// What choosing needs of the user, who is fitted first where that is due.
     async fn asking(
         &self,
         tenant: &TenantId,
         user: &UserId,
+        known: Option<AskingPerson>,
         model: &ServingModel,
-    ) -> Result<Asking, EngineError> {
-        let snapshot = self.store().asking_snapshot(tenant, user, &model.version, self.now()).await?;
-        let Some(AskingSnapshot { revision, posterior, seen, open_deltas }) = snapshot else {
+    ) -> Result<Known, EngineError> {
+        let Some(AskingPerson { revision, posterior, seen, open_deltas }) = known else {
             self.admit_user(tenant).await?;
-            return Ok(Asking { person: Person::average(model), seen: HashSet::new(), open: Vec::new() });
+            return Ok(Known { person: Person::average(model), seen: HashSet::new(), open: Vec::new() });
         };
         let person = match Person::stored(model, revision, posterior)? {
             Some(person) => person,
             None => self.refit(tenant, user, model).await?.unwrap_or_else(|| Person::average(model)),
         };
-        Ok(Asking { person, seen, open: open_deltas.into_iter().map(DVector::from_vec).collect() })
+        Ok(Known { person, seen, open: open_deltas.into_iter().map(DVector::from_vec).collect() })
     }
 
     fn queries(&self, pool: &PoolFeatures, selection: &Selection, model: &ServingModel) -> Vec<QueryRow> {
@@ -167,7 +186,7 @@ impl Engine {
     }
 }
 
-struct Asking {
+struct Known {
     person: Person,
     seen: HashSet<PairKey>,
     open: Vec<DVector<f64>>,

@@ -1,30 +1,31 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::pair_index::PairIndex;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::{Candidates, Comparison, ModelVersion, PairKey, PoolName, TenantId};
 use crate::math::questions::{Pool, Question, Seen};
-use crate::store::Revision;
+use crate::store::PoolVersion;
 
 /// Texts that go to the model in one call while a pool's features are built: a prompt's candidates stay together.
 const BATCH_TEXTS: usize = 256;
 
 /// Prompts with responses and their φ under one model: what a question is chosen from.
 pub(super) struct PoolFeatures {
-    revision: Revision,
+    version: PoolVersion,
     prompts: Vec<Candidates>,
     pub(super) features: Pool,
-    /// Where each pair is, so that what a user has seen is masked without looking at the rest.
-    pairs: HashMap<PairKey, (usize, usize, usize)>,
+    pairs: PairIndex,
 }
 
 impl PoolFeatures {
     /// Builds the features. Responses to one prompt must differ.
     pub(super) async fn build(
-        revision: Revision,
+        version: PoolVersion,
         prompts: Vec<Candidates>,
         model: &ServingModel,
     ) -> Result<Self, EngineError> {
+        let is_small = prompts.len() == 1;
         let mut features = Vec::with_capacity(prompts.len());
         let mut batch = Vec::new();
         let mut waiting = Vec::new();
@@ -40,13 +41,17 @@ impl PoolFeatures {
                 );
             }
         }
-        Ok(Self { revision, features: Pool::new(&features)?, pairs: pairs(&prompts), prompts })
+        let built = move || -> Result<Self, EngineError> {
+            Ok(Self { version, features: Pool::new(&features)?, pairs: PairIndex::new(&prompts), prompts })
+        };
+        // A few pairs take less time than another thread.
+        if is_small { built() } else { tokio::task::spawn_blocking(built).await? }
     }
 
     /// The pairs of this pool among those that a user has seen.
     pub(super) fn seen(&self, keys: &HashSet<PairKey>) -> Seen {
         let mut seen = Seen::default();
-        for &(prompt, one, other) in keys.iter().filter_map(|key| self.pairs.get(key)) {
+        for (prompt, one, other) in keys.iter().filter_map(|key| self.pairs.find(key, &self.prompts)) {
             seen.insert(prompt, one, other);
         }
         seen
@@ -63,18 +68,6 @@ impl PoolFeatures {
     }
 }
 
-fn pairs(prompts: &[Candidates]) -> HashMap<PairKey, (usize, usize, usize)> {
-    let mut pairs = HashMap::new();
-    for (p, Candidates { prompt, responses }) in prompts.iter().enumerate() {
-        for (i, one) in responses.iter().enumerate() {
-            for (j, other) in responses.iter().enumerate().skip(i + 1) {
-                pairs.insert(PairKey::new(prompt, one, other), (p, i, j));
-            }
-        }
-    }
-    pairs
-}
-
 type Key = (TenantId, PoolName, ModelVersion);
 
 /// Pools in memory, one entry for each (pool, model), rebuilt when the pool's revision has moved on.
@@ -86,9 +79,17 @@ pub(super) struct PoolCache {
 }
 
 impl PoolCache {
-    fn get(&self, key: &Key, revision: Revision) -> Option<Arc<PoolFeatures>> {
+    fn get(&self, key: &Key, version: PoolVersion) -> Option<Arc<PoolFeatures>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.get(key).filter(|pool| pool.revision >= revision).cloned()
+        let is_new =
+            |pool: &PoolVersion| pool.created == version.created && pool.revision >= version.revision;
+        entries.get(key).filter(|pool| is_new(&pool.version)).cloned()
+    }
+
+    /// Whether the pool is in memory, in whatever version.
+    pub(super) fn holds(&self, tenant: &TenantId, pool: &PoolName) -> bool {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.keys().any(|(of, name, _)| (of, name) == (tenant, pool))
     }
 
     /// Keeps the newest features of a pool; those of models that no longer serve it go.
@@ -105,28 +106,30 @@ impl PoolCache {
 }
 
 impl Engine {
-    /// The pool as it is in the store now, with its features under `model`: one statement where nothing has changed.
+    /// The pool as it is in the store at `version` or later, with its features under `model`: no statement where nothing has
+    /// changed.
     pub(super) async fn pool(
         &self,
         tenant: &TenantId,
         pool: &PoolName,
+        version: Option<PoolVersion>,
         model: &ServingModel,
     ) -> Result<Arc<PoolFeatures>, EngineError> {
         let not_found = || EngineError::PoolNotFound(pool.clone());
-        let revision = self.store().pool_revision(tenant, pool).await?.ok_or_else(not_found)?;
+        let version = version.ok_or_else(not_found)?;
         let key = (tenant.clone(), pool.clone(), model.version.clone());
         let cache = &self.shared.pools;
-        if let Some(features) = cache.get(&key, revision) {
+        if let Some(features) = cache.get(&key, version) {
             return Ok(features);
         }
         let _building = cache.building.lock().await;
-        if let Some(features) = cache.get(&key, revision) {
+        if let Some(features) = cache.get(&key, version) {
             return Ok(features);
         }
-        let (revision, prompts) = self.store().pool_candidates(tenant, pool).await?.ok_or_else(not_found)?;
-        let features = Arc::new(PoolFeatures::build(revision, prompts, model).await?);
+        let (version, prompts) = self.store().pool_candidates(tenant, pool).await?.ok_or_else(not_found)?;
+        let features = Arc::new(PoolFeatures::build(version, prompts, model).await?);
         tracing::info!(
-            pool.name = %pool, pool.revision = revision, pool.prompts = features.prompts.len(),
+            pool.name = %pool, pool.revision = version.revision, pool.prompts = features.prompts.len(),
             pool.pairs = features.pairs.len(), "pool is in memory"
         );
         cache.put(key, features.clone());

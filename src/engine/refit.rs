@@ -86,7 +86,7 @@ impl Engine {
     }
 }
 
-fn lacks_delta(answer: &Answer) -> bool {
+pub(super) fn lacks_delta(answer: &Answer) -> bool {
     answer.delta.is_none() && answer.outcome.preference().is_some()
 }
 

@@ -52,6 +52,8 @@ struct Shared {
     resident: ResidentConfig,
     backbone: BackboneOptions,
     backbones: Arc<OpenBackbones>,
+    /// Held while a model is brought into memory.
+    loading: tokio::sync::Mutex<()>,
     /// By location of the artifact.
     loaded: RwLock<HashMap<String, Arc<ServingModel>>>,
     active: RwLock<HashMap<TenantId, Slot>>,
@@ -72,6 +74,7 @@ impl ModelRegistry {
                 resident: config.resident.clone(),
                 backbone: config.backbone.clone(),
                 backbones: Arc::default(),
+                loading: tokio::sync::Mutex::default(),
                 loaded: RwLock::default(),
                 active: RwLock::default(),
                 readiness: watch::Sender::new(Readiness::Starting),
@@ -88,14 +91,22 @@ impl ModelRegistry {
         match active.get(tenant) {
             Some(Slot::Active(model)) => Ok(model.clone()),
             Some(Slot::Loading(version)) => Err(EngineError::ModelNotResident(version.clone())),
+            None if *self.shared.readiness.borrow() == Readiness::Starting => Err(EngineError::Starting),
             None => Err(EngineError::NoActiveModel),
         }
     }
 
+    /// Whether this model is what the tenant is served by.
+    pub(super) fn serves(&self, tenant: &TenantId, version: &ModelVersion) -> bool {
+        let active = self.shared.active.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(active.get(tenant), Some(Slot::Active(model)) if model.version == *version)
+    }
+
     /// Brings the artifact at `location` into memory and warms it up, off the async threads. What is there already is
-    /// not loaded again, unless other files have taken its place.
+    /// not loaded again, unless other files have taken its place. One at a time, so that nothing is loaded twice at once.
     pub async fn load(&self, location: &str) -> Result<Arc<ServingModel>, EngineError> {
         let loaded = || self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let _loading = self.shared.loading.lock().await;
         let manifest = Artifact::load_manifest(&ArtifactLocation::new(location)).await?;
         if let Some(model) = loaded().get(location)
             && is_unchanged(model.manifest(), &manifest)
@@ -111,14 +122,8 @@ impl ModelRegistry {
         .await??;
         let model = Arc::new(model);
         let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        match loaded.get(location) {
-            // Another call was quicker.
-            Some(there) if is_unchanged(there.manifest(), model.manifest()) => Ok(there.clone()),
-            _ => {
-                loaded.insert(location.to_owned(), model.clone());
-                Ok(model)
-            }
-        }
+        loaded.insert(location.to_owned(), model.clone());
+        Ok(model)
     }
 
     /// As [`Self::load`], for a model that is registered: what lies at its place must still be that model, since people
@@ -161,7 +166,7 @@ impl ModelRegistry {
     }
 
     /// Until it is there, calls are told that it is on its way; those that a model serves already go on.
-    fn expect_soon(&self, tenant: &TenantId, version: &ModelVersion) {
+    pub(super) fn expect_soon(&self, tenant: &TenantId, version: &ModelVersion) {
         let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
         active.entry(tenant.clone()).or_insert_with(|| Slot::Loading(version.clone()));
     }
@@ -177,12 +182,12 @@ impl Engine {
     pub async fn load_active_models(&self) -> Result<(), EngineError> {
         let serving = self.store().all_serving_models().await?;
         // Before any is loaded: what is on its way is not "no model".
-        for (tenant, version, _) in serving.iter().filter(|(.., state)| *state == ModelState::Active) {
-            self.models().expect_soon(tenant, version);
+        for row in serving.iter().filter(|row| row.state == ModelState::Active) {
+            self.models().expect_soon(&row.tenant, &row.model_version);
         }
         let default = TenantId::default_tenant();
         self.load_active_model(&default).await?;
-        let mut tenants: Vec<_> = serving.into_iter().map(|(tenant, ..)| tenant).collect();
+        let mut tenants: Vec<_> = serving.into_iter().map(|row| row.tenant).collect();
         tenants.dedup();
         for tenant in tenants.iter().filter(|tenant| **tenant != default) {
             if let Err(error) = self.load_active_model(tenant).await {
@@ -197,7 +202,7 @@ impl Engine {
     pub async fn load_active_model(&self, tenant: &TenantId) -> Result<(), EngineError> {
         let serving = self.store().serving_models(tenant).await?;
         let of_state =
-            |wanted| serving.iter().find(|(_, state)| *state == wanted).map(|(version, _)| version.clone());
+            |wanted| serving.iter().find(|row| row.state == wanted).map(|row| row.model_version.clone());
         match of_state(ModelState::Active) {
             Some(version) => {
                 self.models().expect_soon(tenant, &version);

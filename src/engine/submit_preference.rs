@@ -1,11 +1,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::idempotency::Call;
-use super::refit::{count, deltas_of, derived, evidence, fit, one};
+use super::refit::{count, deltas_of, derived, evidence, fit, lacks_delta, one};
 use super::{Engine, EngineError, Profile, ServingModel};
 use crate::domain::{Comparison, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight};
 use crate::math::questions::CONVERGED_BITS;
-use crate::store::{Append, NewPreference};
+use crate::store::{Append, NewPreference, SubmissionSnapshot};
 
 /// How often a fit is redone because another change of the same user came first. Within one server calls for a user
 /// wait for each other, so that this counts other servers only.
@@ -58,7 +58,6 @@ impl Engine {
         let model = self.models().active(tenant)?;
         let user = &request.user;
         let call = Call::new("SubmitPreference", request.request_id, &request)?;
-        let judged = self.judged(tenant, &request, &model).await?;
         let preference_id = match request.request_id {
             Some(id) => PreferenceId::of_request(tenant, user, id),
             None => PreferenceId::random(),
@@ -66,11 +65,12 @@ impl Engine {
 
         let _turn = self.turn(tenant, user).await;
         for _ in 0..ATTEMPTS {
-            let snapshot = self.fitted_snapshot(tenant, user, &model).await?;
-            if snapshot.is_none() {
+            let snapshot = self.submission_snapshot(tenant, &request, &model).await?;
+            let judged = self.judged(tenant, &request, &snapshot, &model).await?;
+            if snapshot.revision.is_none() {
                 self.admit_user(tenant).await?;
             }
-            let (revision, before) = snapshot.map_or((0, Vec::new()), |s| (s.revision, s.answers));
+            let (revision, before) = (snapshot.revision.unwrap_or(0), snapshot.answers);
             let mut evidence = evidence(&before, model.tie_weight);
             if let Some(delta) = &judged.delta {
                 evidence.extend(one(request.outcome, request.weight, delta, model.tie_weight));
@@ -108,29 +108,51 @@ impl Engine {
         Err(EngineError::LostRace)
     }
 
+    /// The user's log and what is answered: one statement. Where answers were given under another model, the user is fitted
+    /// under this one first.
+    async fn submission_snapshot(
+        &self,
+        tenant: &TenantId,
+        request: &SubmitPreference,
+        model: &ServingModel,
+    ) -> Result<SubmissionSnapshot, EngineError> {
+        let (user, version) = (&request.user, &model.version);
+        let query = match request.target {
+            Target::Query(id) => Some(id),
+            Target::Comparison(_) => None,
+        };
+        let snapshot = self.store().submission_snapshot(tenant, user, version, query).await?;
+        if !snapshot.answers.iter().any(lacks_delta) {
+            return Ok(snapshot);
+        }
+        self.refit(tenant, user, model).await?;
+        Ok(self.store().submission_snapshot(tenant, user, version, query).await?)
+    }
+
     /// What was judged, with its δ under the active model. A question of ours was stored with its δ, so that
     /// answering it embeds nothing.
     async fn judged(
         &self,
         tenant: &TenantId,
         request: &SubmitPreference,
+        snapshot: &SubmissionSnapshot,
         model: &ServingModel,
     ) -> Result<Judged, EngineError> {
-        let (query_id, comparison, delta, converged) = match &request.target {
-            Target::Comparison(comparison) => {
-                let converged = self.is_converged(tenant, &request.user).await?;
-                (None, comparison.clone(), None, converged)
+        let is_converged = |gain: f64| gain < CONVERGED_BITS;
+        let (query_id, comparison, delta, converged) = match (&request.target, &snapshot.query) {
+            (Target::Comparison(comparison), _) => {
+                (None, comparison.clone(), None, snapshot.latest_gain.is_some_and(is_converged))
             }
-            Target::Query(id) => match self.store().query(tenant, &request.user, *id).await? {
-                Some(query) => {
-                    let delta = (query.model_version == model.version).then_some(query.delta);
-                    (Some(*id), query.comparison, delta, query.information_gain < CONVERGED_BITS)
-                }
-                None if self.store().was_lately_erased(tenant, &request.user, self.now()).await? => {
-                    return Err(EngineError::UserErased(request.user.clone()));
-                }
-                None => return Err(EngineError::QueryNotFound(*id)),
-            },
+            (Target::Query(id), Some(query)) => {
+                let delta = (query.model_version == model.version).then(|| query.delta.clone());
+                (Some(*id), query.comparison.clone(), delta, is_converged(query.information_gain))
+            }
+            (Target::Query(_), None)
+                if self.store().was_lately_erased(tenant, &request.user, self.now()).await? =>
+            {
+                return Err(EngineError::UserErased(request.user.clone()));
+            }
+            (Target::Query(id), None) => return Err(EngineError::QueryNotFound(*id)),
         };
         let delta = match delta {
             _ if request.outcome.preference().is_none() => None,

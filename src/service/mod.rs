@@ -16,6 +16,7 @@ mod metrics;
 mod personalization;
 mod reason;
 mod server;
+mod stack;
 mod tenant_limits;
 mod training;
 

@@ -28,12 +28,16 @@ macro_rules! reasons {
 
         impl Reason {
             /// Every one, in the order of docs/ERRORS.md.
-            #[cfg(test)]
             const ALL: &[Self] = &[$(Self::$reason),*];
 
             /// As clients see it.
             pub(super) fn as_str(self) -> &'static str {
                 match self { $(Self::$reason => $word),* }
+            }
+
+            /// The one that clients see as `word`.
+            pub(super) fn of_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
             }
 
             /// The gRPC status that carries it.
@@ -141,7 +145,7 @@ impl From<&EngineError> for Reason {
             EngineError::ApiKeyExpired => Self::ApiKeyExpired,
             EngineError::TooManyUsers(_) => Self::TooManyUsers,
             EngineError::NoActiveModel => Self::NoActiveModel,
-            EngineError::ModelNotResident(_) => Self::ModelNotResident,
+            EngineError::Starting | EngineError::ModelNotResident(_) => Self::ModelNotResident,
             EngineError::ModelNotFound(_) => Self::ModelNotFound,
             EngineError::ModelReplaced { .. } => Self::ModelReplaced,
             EngineError::VersionTaken { .. } => Self::ModelVersionTaken,

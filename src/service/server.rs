@@ -2,32 +2,18 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tonic::codegen::http::{HeaderValue, Request};
+use tonic::codegen::http::HeaderValue;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Server, ServerTlsConfig};
-use tower::ServiceBuilder;
-use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
-use tracing::Level;
 
-use super::answer::in_our_words;
-use super::auth::{Access, AuthLayer, Authenticator};
-use super::candidates::Candidates;
+use super::auth::{Access, Authenticator};
 use super::convert::Limits;
-use super::deadline::DeadlineLayer;
 use super::health::{announce, follow};
 use super::metrics::CallMetrics;
-use super::personalization::Personalization;
 use super::proto::FILE_DESCRIPTOR_SET;
-use super::proto::candidate_service_server::CandidateServiceServer;
-use super::proto::personalization_service_server::PersonalizationServiceServer;
-use super::proto::training_service_server::TrainingServiceServer;
+use super::stack::{layers, services};
 use super::tenant_limits::TenantLimits;
-use super::training::Training;
 use crate::engine::Engine;
-
-/// Calls that last as long as their callers send.
-const IMPORTS: [&str; 2] =
-    ["/pref.v1.CandidateService/ImportCandidates", "/pref.v1.TrainingService/ImportPreferences"];
 
 /// What a server is told once.
 #[derive(Debug, Clone)]
@@ -114,30 +100,7 @@ async fn drive(
     announce(&health, None).await;
 
     let authenticator = Authenticator::new(engine.clone(), config.access.clone());
-    // A call passes these from top to bottom, its answer from bottom to top. The deadline holds for finding out who calls,
-    // too; strangers take no place among the calls in flight.
-    let stack = ServiceBuilder::new()
-        .layer(
-            TraceLayer::new_for_grpc()
-                .make_span_with(|request: &Request<_>| {
-                    tracing::info_span!("call", rpc = request.uri().path())
-                })
-                .on_response(DefaultOnResponse::new().level(Level::DEBUG))
-                .on_failure(DefaultOnFailure::new().level(Level::DEBUG)),
-        )
-        .layer(config.metrics.clone())
-        .map_result(in_our_words)
-        .layer(DeadlineLayer::new(config.call_timeout, &IMPORTS))
-        .layer(AuthLayer::new(authenticator, config.tenant_limits.clone()))
-        .load_shed()
-        .concurrency_limit(config.concurrent_calls);
-
-    let (limits, largest) = (config.limits, config.limits.message_bytes);
-    let tenants = config.tenant_limits.clone();
-    let personalization = Personalization { engine: engine.clone(), limits, tenants };
-    let patience = config.call_timeout;
-    let candidates = Candidates { engine: engine.clone(), limits, patience };
-    let training = Training { engine: engine.clone(), limits, patience };
+    let stack = layers!(config, authenticator);
     let draining = engine.draining().clone();
     let mut builder = Server::builder();
     if let Some(tls) = &config.tls {
@@ -147,12 +110,12 @@ async fn drive(
         .http2_keepalive_interval(Some(config.keepalive_interval))
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .layer(stack)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(PersonalizationServiceServer::new(personalization).max_decoding_message_size(largest))
-        .add_service(CandidateServiceServer::new(candidates).max_decoding_message_size(largest))
-        .add_service(TrainingServiceServer::new(training).max_decoding_message_size(largest))
+        .add_routes(
+            services(&engine, config)
+                .add_service(health_service)
+                .add_service(reflection().build_v1()?)
+                .add_service(reflection().build_v1alpha()?),
+        )
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             draining.clone().cancelled_owned(),
@@ -162,6 +125,7 @@ async fn drive(
         engine.spawn_training_worker();
     }
     engine.spawn_sweeper();
+    engine.spawn_follower();
 
     tokio::select! {
         ended = &mut server => return Ok(ended?),

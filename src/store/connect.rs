@@ -2,15 +2,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::SqlitePool;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
 
+use super::postgres::Connections;
 use super::sql::{Db, values};
 use super::{Database, StoreConfig, StoreError};
 use crate::domain::{TenantId, UserId};
@@ -88,45 +88,12 @@ async fn open(config: &StoreConfig) -> Result<(Db, Option<File>), StoreError> {
     }
 }
 
-/// How long an idle connection is taken to be alive without asking it.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-
-async fn open_postgres(url: &str, config: &StoreConfig) -> Result<PgPool, StoreError> {
+async fn open_postgres(url: &str, config: &StoreConfig) -> Result<Connections, StoreError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(StoreError::Url)?
         .application_name("pref")
         .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
-    let pool = PgPoolOptions::new()
-        .max_connections(config.connections)
-        .acquire_timeout(config.acquire_timeout)
-        // A round trip that only asks whether the connection lives is spared where it lived a moment ago.
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_with(options.clone())
-        .await;
-    match pool {
-        Err(sqlx::Error::PoolTimedOut) => Err(why_unreachable(&options).await),
-        pool => Ok(pool?),
-    }
-}
-
-/// How long a server that lets a pool wait in vain may take to say why.
-const LAST_TRY: Duration = Duration::from_secs(1);
-
-/// The reason behind a pool's timeout. (A pool takes a refused connection for a database that is about to start, tries
-/// on, and in the end knows only that time is up.)
-async fn why_unreachable(options: &PgConnectOptions) -> StoreError {
-    match tokio::time::timeout(LAST_TRY, PgConnection::connect_with(options)).await {
-        Ok(Err(reason)) => reason.into(),
-        Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut.into(),
-    }
+    Connections::open(options, config).await
 }
 
 /// WAL lets readers go on while the one writer writes; synchronous FULL waits for the disk at every commit, so that
@@ -171,9 +138,9 @@ fn lock_beside(path: &Path) -> Result<File, StoreError> {
 
 async fn migrate(db: &Db) -> Result<i64, StoreError> {
     let migrator = match db {
-        Db::Postgres(pool) => {
+        Db::Postgres(connections) => {
             let migrator = sqlx::migrate!("migrations/postgres");
-            migrator.run(pool).await?;
+            migrator.run_direct(None, connections.acquire().await?.start(), false).await?;
             migrator
         }
         Db::Sqlite { writer, .. } => {
@@ -187,7 +154,7 @@ async fn migrate(db: &Db) -> Result<i64, StoreError> {
 
 async fn close(db: &Db) {
     match db {
-        Db::Postgres(pool) => pool.close().await,
+        Db::Postgres(connections) => connections.close().await,
         Db::Sqlite { writer, readers } => {
             readers.close().await;
             writer.close().await;

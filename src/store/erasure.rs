@@ -93,7 +93,7 @@ impl Store {
         let row = tx
             .row(
                 "SELECT 1 FROM erased_user WHERE tenant = $1 AND user_hash = $2 AND erased > $3",
-                values![tenant, hash.as_slice(), now - ERASURE_MEMORY],
+                values![tenant, hash.as_slice(), remembered_since(now)],
             )
             .await?;
         Ok(row.is_some())
@@ -107,6 +107,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Erasures before this moment are forgotten at `now`.
+pub(super) fn remembered_since(now: UnixMillis) -> UnixMillis {
+    now - ERASURE_MEMORY
 }
 
 /// Embeddings of texts that the user answered or was asked about, unless they are a pool's. Where another user has

@@ -32,6 +32,8 @@
 //! runs outside any transaction, off the async threads, and a lost race costs one more fit.
 
 mod api_keys;
+mod asking;
+mod changes;
 mod config;
 mod connect;
 mod datasets;
@@ -42,22 +44,26 @@ mod export;
 mod jobs;
 mod models;
 mod pools;
+mod postgres;
 mod preferences;
 mod queries;
 mod requests;
 mod rows;
 mod sql;
+mod submission;
 mod sweep;
 mod users;
 
+pub use changes::{Change, Changes};
 pub use config::{Database, StoreConfig};
 pub use connect::Store;
 pub use datasets::LineDigest;
 pub use error::StoreError;
 pub use export::DatasetPlace;
 pub use rows::{
-    Answer, ApiKeyRow, Append, AskingSnapshot, DatasetRow, Derived, Erasure, Idempotent, Imported, JobEnd,
-    JobRow, JobState, Lease, LogRow, ModelRow, ModelState, NewPreference, PoolRow, PreferenceRow, QueryRow,
-    Recall, Revision, StoredPosterior, Undo, UnixMillis, UserRow, UserSnapshot,
+    Answer, ApiKeyRow, Append, AskedQuery, Asking, AskingPerson, AskingSnapshot, DatasetRow, Derived,
+    Erasure, Idempotent, Imported, JobEnd, JobRow, JobState, Lease, LogRow, ModelRow, ModelState,
+    NewPreference, PoolRow, PoolVersion, PreferenceRow, QueryRow, Recall, Revision, ServingRow,
+    StoredPosterior, SubmissionSnapshot, Undo, UnixMillis, UserRow, UserSnapshot,
 };
 pub use sweep::Swept;

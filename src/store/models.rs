@@ -1,5 +1,5 @@
 use super::sql::{Row, Tx, values};
-use super::{ModelRow, ModelState, Store, StoreError, UnixMillis};
+use super::{Change, ModelRow, ModelState, ServingRow, Store, StoreError, UnixMillis};
 use crate::domain::{Invalid, ModelVersion, TenantId};
 
 impl Store {
@@ -70,47 +70,46 @@ impl Store {
     }
 
     /// The tenant's models that serve or are about to, `Active` first.
-    pub async fn serving_models(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<Vec<(ModelVersion, ModelState)>, StoreError> {
+    pub async fn serving_models(&self, tenant: &TenantId) -> Result<Vec<ServingRow>, StoreError> {
         let rows = self
             .db
             .rows(
-                "SELECT model_version, state FROM model_state
+                "SELECT tenant, model_version, state, changed FROM model_state
                  WHERE tenant = $1 AND state IN ('ACTIVATING', 'ACTIVE') ORDER BY state DESC",
                 values![tenant],
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    row.parsed(0, "model_state", "model_version", |name| ModelVersion::parse(name))?,
-                    row.parsed(1, "model_state", "state", ModelState::parse)?,
-                ))
-            })
-            .collect()
+        rows.iter().map(serving_row).collect()
     }
 
-    /// Tenants that have a model that serves or is about to, with those models: what a server opens at its start.
-    pub async fn all_serving_models(&self) -> Result<Vec<(TenantId, ModelVersion, ModelState)>, StoreError> {
+    /// The same for every tenant that has any: what a server opens at its start.
+    pub async fn all_serving_models(&self) -> Result<Vec<ServingRow>, StoreError> {
         let rows = self
             .db
             .rows(
-                "SELECT tenant, model_version, state FROM model_state
+                "SELECT tenant, model_version, state, changed FROM model_state
                  WHERE state IN ('ACTIVATING', 'ACTIVE') ORDER BY tenant, state DESC",
                 &[],
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    row.parsed(0, "model_state", "tenant", |name| TenantId::parse(name))?,
-                    row.parsed(1, "model_state", "model_version", |name| ModelVersion::parse(name))?,
-                    row.parsed(2, "model_state", "state", ModelState::parse)?,
-                ))
-            })
-            .collect()
+        rows.iter().map(serving_row).collect()
+    }
+
+    /// Says that the change over to `model` is still being worked on.
+    pub async fn touch_activation(
+        &self,
+        tenant: &TenantId,
+        model: &ModelVersion,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "UPDATE model_state SET changed = $3
+                 WHERE tenant = $1 AND model_version = $2 AND state = 'ACTIVATING'",
+                values![tenant, model, now],
+            )
+            .await?;
+        Ok(())
     }
 
     /// Begins to change over to `model`: the active one still serves while users are refitted. Another model that was
@@ -171,6 +170,7 @@ impl Store {
         )
         .await?;
         set_state(&mut tx, tenant, model, ModelState::Active, now).await?;
+        tx.notify(&Change::Model(tenant.clone())).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -221,6 +221,15 @@ impl ModelState {
             .find(|state| state.as_str() == name)
             .ok_or_else(|| Invalid::new("state", format!("{name:?}"), "a state of a model"))
     }
+}
+
+fn serving_row(row: &Row) -> Result<ServingRow, StoreError> {
+    Ok(ServingRow {
+        tenant: row.parsed(0, "model_state", "tenant", |name| TenantId::parse(name))?,
+        model_version: row.parsed(1, "model_state", "model_version", |name| ModelVersion::parse(name))?,
+        state: row.parsed(2, "model_state", "state", ModelState::parse)?,
+        changed: row.get(3)?,
+    })
 }
 
 fn model_row(row: &Row) -> Result<ModelRow, StoreError> {

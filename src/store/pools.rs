@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::erasure::drop_embedding;
 use super::sql::{Row, Value, values};
-use super::{Imported, PoolRow, Revision, Store, StoreError, UnixMillis};
+use super::{Change, Imported, PoolRow, PoolVersion, Store, StoreError, UnixMillis};
 use crate::domain::{Candidates, ContentHash, PoolName, TenantId};
 
 impl Store {
@@ -81,6 +81,9 @@ impl Store {
             .row("SELECT revision FROM pool WHERE tenant = $1 AND pool = $2", values![tenant, pool])
             .await?;
         let revision = row.map_or(Ok(0), |row| row.get(0))?;
+        if advance > 0 {
+            tx.notify(&Change::Pool(tenant.clone(), pool.clone())).await?;
+        }
         tx.commit().await?;
         Ok(Imported { added, duplicates: responses.len() as u64 - added, revision })
     }
@@ -116,17 +119,17 @@ impl Store {
         row.as_ref().map(pool_row).transpose()
     }
 
-    /// A pool's present revision; nothing where there is no such pool. What a cache asks before it is used.
-    pub async fn pool_revision(
+    /// Which contents a pool has at present; nothing where there is no such pool. What a cache compares.
+    pub async fn pool_version(
         &self,
         tenant: &TenantId,
         pool: &PoolName,
-    ) -> Result<Option<Revision>, StoreError> {
+    ) -> Result<Option<PoolVersion>, StoreError> {
         let row = self
             .db
-            .row("SELECT revision FROM pool WHERE tenant = $1 AND pool = $2", values![tenant, pool])
+            .row("SELECT created, revision FROM pool WHERE tenant = $1 AND pool = $2", values![tenant, pool])
             .await?;
-        row.map(|row| row.get(0)).transpose()
+        row.map(|row| Ok(PoolVersion { created: row.get(0)?, revision: row.get(1)? })).transpose()
     }
 
     /// All of a pool, prompts in an order that depends on their texts alone and responses in the order in which they
@@ -138,8 +141,8 @@ impl Store {
         &self,
         tenant: &TenantId,
         pool: &PoolName,
-    ) -> Result<Option<(Revision, Vec<Candidates>)>, StoreError> {
-        let Some(revision) = self.pool_revision(tenant, pool).await? else { return Ok(None) };
+    ) -> Result<Option<(PoolVersion, Vec<Candidates>)>, StoreError> {
+        let Some(version) = self.pool_version(tenant, pool).await? else { return Ok(None) };
         let rows = self
             .db
             .rows(
@@ -167,7 +170,7 @@ impl Store {
                 candidates[place].responses.push(row.get(1)?);
             }
         }
-        Ok(Some((revision, candidates)))
+        Ok(Some((version, candidates)))
     }
 
     /// The stored candidates of one prompt, in `pool` or in whichever pools have it; empty where none does.
@@ -213,6 +216,7 @@ impl Store {
             let content = ContentHash(row.digest(0, "candidate", "content_hash")?);
             drop_embedding(&mut tx, tenant, &content).await?;
         }
+        tx.notify(&Change::Pool(tenant.clone(), pool.clone())).await?;
         tx.commit().await?;
         Ok(deleted == 1)
     }

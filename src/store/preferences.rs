@@ -19,6 +19,11 @@ impl Store {
         user: &UserId,
         new: &NewPreference,
     ) -> Result<Append, StoreError> {
+        match self.append_at_once(tenant, user, new).await? {
+            Some(true) => return Ok(Append::Appended { revision: new.expected_revision + 1 }),
+            Some(false) => return self.why_not_appended(tenant, user, new).await,
+            None => {}
+        }
         let mut tx = self.db.begin().await?;
         if advance_revision(&mut tx, tenant, user, new.expected_revision, new.created).await? {
             // An answer to a question cannot be from before an erasure, which took all that had been asked; any other
@@ -212,6 +217,9 @@ impl Store {
         let row = tx
             .row("SELECT revision FROM users WHERE tenant = $1 AND user_id = $2", values![tenant, user])
             .await?;
+        if new.query_id.is_none() && self.is_lately_erased(&mut tx, tenant, user, new.created).await? {
+            return Ok(Append::Erased);
+        }
         match row {
             Some(row) => Ok(Append::Conflict { revision: row.get(0)? }),
             // They were there when the snapshot was taken, and are not any more.
@@ -336,7 +344,7 @@ async fn insert_derived(
     Ok(())
 }
 
-fn is_violation(error: &sqlx::Error) -> bool {
+pub(super) fn is_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|cause| {
         matches!(cause.kind(), ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation)
     })

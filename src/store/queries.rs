@@ -1,3 +1,4 @@
+use super::preferences::is_violation;
 use super::sql::{Row, Value, values};
 use super::users::ENSURE_USER;
 use super::{Idempotent, QueryRow, Recall, Store, StoreError, UnixMillis};
@@ -14,6 +15,28 @@ impl Store {
         request: Option<&Idempotent>,
         now: UnixMillis,
     ) -> Result<Recall, StoreError> {
+        match self.try_save_queries(tenant, user, queries, request, now).await {
+            // They were erased while their question was being stored; it is the first thing that is known of them now.
+            Err(StoreError::Internal(error)) if is_violation(&error) => {
+                self.try_save_queries(tenant, user, queries, request, now).await
+            }
+            saved => saved,
+        }
+    }
+
+    async fn try_save_queries(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        queries: &[QueryRow],
+        request: Option<&Idempotent>,
+        now: UnixMillis,
+    ) -> Result<Recall, StoreError> {
+        if let [query] = queries
+            && let Some(saved) = self.save_at_once(tenant, user, query, request, now).await?
+        {
+            return Ok(saved);
+        }
         let mut tx = self.db.begin().await?;
         if let Some(request) = request {
             let recall = tx.remember(tenant, Some(user), request).await?;

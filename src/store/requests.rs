@@ -15,7 +15,7 @@ impl Store {
     ) -> Result<Recall, StoreError> {
         let user = user.map_or("", UserId::as_str);
         let row = self.db.row(RECALL, values![tenant, user, method, request_id, now]).await?;
-        row.map_or(Ok(Recall::New), |row| recalled(&row, body_hash))
+        row.map_or(Ok(Recall::New), |row| recalled_row(&row, body_hash))
     }
 
     /// Remembers a reply. Where the id is known already nothing is written, and that is what is answered; so of two
@@ -68,14 +68,22 @@ impl Tx {
         }
         let key = values![tenant, user, request.method, request.request_id, request.created];
         let row = self.row(RECALL, key).await?;
-        row.map_or(Ok(Recall::New), |row| recalled(&row, &request.body_hash))
+        row.map_or(Ok(Recall::New), |row| recalled_row(&row, &request.body_hash))
     }
 }
 
-const RECALL: &str = "SELECT body_hash, reply FROM request
+pub(super) const RECALL: &str = "SELECT body_hash, reply FROM request
      WHERE tenant = $1 AND user_id = $2 AND method = $3 AND request_id = $4 AND expires > $5";
 
-fn recalled(row: &Row, body_hash: &[u8; 32]) -> Result<Recall, StoreError> {
-    let first: Vec<u8> = row.get(0)?;
-    if first == body_hash { Ok(Recall::Replayed(row.get(1)?)) } else { Ok(Recall::RequestIdReused) }
+/// What is known of a call, from the digest and the reply of the one that had its id first.
+pub(super) fn recalled(
+    first: &[u8],
+    body_hash: &[u8; 32],
+    reply: impl FnOnce() -> Result<Vec<u8>, StoreError>,
+) -> Result<Recall, StoreError> {
+    if first == body_hash { Ok(Recall::Replayed(reply()?)) } else { Ok(Recall::RequestIdReused) }
+}
+
+fn recalled_row(row: &Row, body_hash: &[u8; 32]) -> Result<Recall, StoreError> {
+    recalled(&row.get::<Vec<u8>>(0)?, body_hash, || row.get(1))
 }

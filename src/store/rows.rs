@@ -71,9 +71,59 @@ pub struct UserSnapshot {
     pub answers: Vec<Answer>,
 }
 
+/// All that an answer needs, from one statement.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SubmissionSnapshot {
+    /// Log position, the `expected_revision` of a commit built on these answers; nothing where the user is unknown.
+    pub revision: Option<Revision>,
+    /// Live answers in the order of the log, all five outcomes.
+    pub answers: Vec<Answer>,
+    /// The question that is answered, if this user was asked it.
+    pub query: Option<AskedQuery>,
+    /// Where no question is answered: bits that the one chosen last was worth, if any ever was.
+    pub latest_gain: Option<f64>,
+}
+
+/// A question as an answer to it needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AskedQuery {
+    /// Prompt and responses as shown.
+    pub comparison: Comparison,
+    /// The model that chose it.
+    pub model_version: ModelVersion,
+    /// Expected gain when it was asked, bits.
+    pub information_gain: f64,
+    /// δ under that model.
+    pub delta: Vec<f64>,
+}
+
+/// What the next question is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Whose fit.
+    pub model: &'a ModelVersion,
+    /// The pool to choose from, if it is a stored one.
+    pub pool: Option<&'a PoolName>,
+    /// Method, request id and digest of the call, if it may be a repeat.
+    pub call: Option<(&'static str, RequestId, &'a [u8; 32])>,
+    /// Now: questions that have expired are not open.
+    pub now: UnixMillis,
+}
+
 /// All that choosing the next question needs, from one statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AskingSnapshot {
+    /// Whether the call was made before.
+    pub recall: Recall,
+    /// The pool as it is now, if there is such a pool.
+    pub pool_version: Option<PoolVersion>,
+    /// The user; nothing where they are unknown.
+    pub person: Option<AskingPerson>,
+}
+
+/// A user who is to be asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AskingPerson {
     /// Log position.
     pub revision: Revision,
     /// The stored fit, which may lag.
@@ -289,6 +339,28 @@ pub struct PoolRow {
     pub created: UnixMillis,
     /// Last change.
     pub updated: UnixMillis,
+}
+
+/// Which contents of a pool: revisions begin anew where a pool is deleted and made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolVersion {
+    /// First import.
+    pub created: UnixMillis,
+    /// Advances with every change since.
+    pub revision: Revision,
+}
+
+/// A model that serves a tenant or is about to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingRow {
+    /// Whom.
+    pub tenant: TenantId,
+    /// Which model.
+    pub model_version: ModelVersion,
+    /// `Active` or `Activating`.
+    pub state: ModelState,
+    /// Since when; while it is being activated, when that was last worked on.
+    pub changed: UnixMillis,
 }
 
 /// A set of imported preferences.

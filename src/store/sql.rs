@@ -2,13 +2,14 @@
 //! engine is underneath.
 //!
 //! sqlx has an `Any` driver, but its errors and types are the least of what both engines can do; an enum over the
-//! two real pools costs three short matches and keeps constraint names, statement caches and `BEGIN IMMEDIATE`.
+//! two real kinds costs short matches and keeps constraint names, statement caches and `BEGIN IMMEDIATE`.
 
 use std::borrow::Cow;
 
-use sqlx::{PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transaction};
+use sqlx::{Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transaction};
 
 use super::StoreError;
+use super::postgres::{self, Connections};
 use crate::domain::{
     ContentHash, DatasetId, Invalid, JobId, ModelVersion, PairKey, PoolName, PreferenceId, QueryId,
     RequestId, TenantId, UserId,
@@ -37,7 +38,7 @@ pub(super) use values;
 #[derive(Debug, Clone)]
 pub(super) enum Db {
     /// Many connections, each may do anything.
-    Postgres(PgPool),
+    Postgres(Connections),
     /// SQLite has one writer at a time: its one connection is queued for here, in order, and not inside the
     /// engine, where waiters poll. Readers see the last commit and never wait.
     Sqlite {
@@ -51,7 +52,7 @@ pub(super) enum Db {
 /// A transaction on either engine; dropped without [`Tx::commit`] it is rolled back.
 pub(super) enum Tx {
     /// READ COMMITTED
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(postgres::Transaction),
     /// BEGIN IMMEDIATE
     Sqlite(Transaction<'static, Sqlite>),
 }
@@ -80,6 +81,16 @@ macro_rules! bound {
     }};
 }
 
+/// A statement as one exchange on a connection of Postgres, ended by `$method` of sqlx's query.
+macro_rules! on_lease {
+    ($lease:expr, $sql:expr, $values:expr, $method:ident) => {{
+        let lease = &mut $lease;
+        let patience = lease.patience();
+        let answer = tokio::time::timeout(patience, bound!($sql, $values).$method(lease.start())).await;
+        lease.settle(answer)
+    }};
+}
+
 impl Db {
     /// All rows of a statement that reads.
     pub(super) async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
@@ -89,8 +100,8 @@ impl Db {
     /// [`Db::rows`] for a text that was put together here.
     pub(super) async fn rows_of(&self, sql: SqlStr, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
-            Self::Postgres(pool) => {
-                let rows = bound!(sql, values).fetch_all(pool).await?;
+            Self::Postgres(connections) => {
+                let rows = on_lease!(connections.acquire().await?, sql, values, fetch_all)?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Self::Sqlite { readers, .. } => {
@@ -107,7 +118,10 @@ impl Db {
         values: &[Value<'_>],
     ) -> Result<Option<Row>, StoreError> {
         Ok(match self {
-            Self::Postgres(pool) => bound!(sql, values).fetch_optional(pool).await?.map(Row::Postgres),
+            Self::Postgres(connections) => {
+                let row = on_lease!(connections.acquire().await?, sql, values, fetch_optional)?;
+                row.map(Row::Postgres)
+            }
             Self::Sqlite { readers, .. } => {
                 bound!(sql, values).fetch_optional(readers).await?.map(Row::Sqlite)
             }
@@ -117,7 +131,9 @@ impl Db {
     /// Runs one statement that writes, as a transaction of its own; returns the number of rows it touched.
     pub(super) async fn execute(&self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         Ok(match self {
-            Self::Postgres(pool) => bound!(sql, values).execute(pool).await?.rows_affected(),
+            Self::Postgres(connections) => {
+                on_lease!(connections.acquire().await?, sql, values, execute)?.rows_affected()
+            }
             Self::Sqlite { writer, .. } => bound!(sql, values).execute(writer).await?.rows_affected(),
         })
     }
@@ -125,10 +141,21 @@ impl Db {
     /// Opens a transaction that may write.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(connections) => Tx::Postgres(postgres::Transaction::begin(connections).await?),
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         })
     }
+}
+
+/// The row of a statement of Postgres alone that returns at most one. The raw error is kept, so that a caller can ask
+/// which constraint was violated.
+pub(super) async fn row_on(
+    connections: &Connections,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<Result<Option<Row>, sqlx::Error>, StoreError> {
+    let row = on_lease!(connections.acquire().await?, sql, values, fetch_optional);
+    Ok(row.map(|row| row.map(Row::Postgres)))
 }
 
 impl Tx {
@@ -140,7 +167,7 @@ impl Tx {
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
             Self::Postgres(tx) => {
-                let rows = bound!(sql, values).fetch_all(&mut **tx).await?;
+                let rows = on_lease!(tx.lease(), sql, values, fetch_all)?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Self::Sqlite(tx) => {
@@ -157,7 +184,7 @@ impl Tx {
         values: &[Value<'_>],
     ) -> Result<Option<Row>, StoreError> {
         Ok(match self {
-            Self::Postgres(tx) => bound!(sql, values).fetch_optional(&mut **tx).await?.map(Row::Postgres),
+            Self::Postgres(tx) => on_lease!(tx.lease(), sql, values, fetch_optional)?.map(Row::Postgres),
             Self::Sqlite(tx) => bound!(sql, values).fetch_optional(&mut **tx).await?.map(Row::Sqlite),
         })
     }
@@ -174,7 +201,7 @@ impl Tx {
 
     async fn execute_of(&mut self, sql: SqlStr, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
         Ok(match self {
-            Self::Postgres(tx) => bound!(sql, values).execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(tx) => on_lease!(tx.lease(), sql, values, execute)?.rows_affected(),
             Self::Sqlite(tx) => bound!(sql, values).execute(&mut **tx).await?.rows_affected(),
         })
     }

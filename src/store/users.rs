@@ -1,11 +1,8 @@
-use std::collections::HashSet;
-
 use super::sql::{Row, Value, values};
 use super::{
-    Answer, AskingSnapshot, Derived, Revision, Store, StoreError, StoredPosterior, UnixMillis, UserRow,
-    UserSnapshot,
+    Answer, Derived, Revision, Store, StoreError, StoredPosterior, UnixMillis, UserRow, UserSnapshot,
 };
-use crate::domain::{ModelVersion, Outcome, PairKey, PreferenceId, TenantId, UserId, Weight};
+use crate::domain::{ModelVersion, Outcome, PreferenceId, TenantId, UserId, Weight};
 
 impl Store {
     /// Makes the user if they are not there; returns their log position.
@@ -133,51 +130,6 @@ impl Store {
         Ok(Some(UserSnapshot { revision, posterior, answers }))
     }
 
-    /// All that choosing the next question for `user` under `model` needs; nothing where they are unknown. One
-    /// statement.
-    pub async fn asking_snapshot(
-        &self,
-        tenant: &TenantId,
-        user: &UserId,
-        model: &ModelVersion,
-        now: UnixMillis,
-    ) -> Result<Option<AskingSnapshot>, StoreError> {
-        let rows = self
-            .db
-            .rows(
-                "SELECT 0 AS kind, u.revision, p.revision, p.coefficients, p.hessian, p.answers
-                 FROM users u
-                 LEFT JOIN user_posterior p
-                   ON p.tenant = u.tenant AND p.user_id = u.user_id AND p.model_version = $3
-                 WHERE u.tenant = $1 AND u.user_id = $2
-                 UNION ALL
-                 SELECT 1, NULL, NULL, l.pair_key, NULL, NULL
-                 FROM preference l
-                 WHERE l.tenant = $1 AND l.user_id = $2 AND l.deleted IS NULL
-                 UNION ALL
-                 SELECT 2, NULL, NULL, q.pair_key, CASE WHEN q.model_version = $3 THEN q.delta END, NULL
-                 FROM query q
-                 WHERE q.tenant = $1 AND q.user_id = $2 AND q.expires > $4
-                   AND NOT EXISTS (SELECT 1 FROM preference a
-                                   WHERE a.tenant = q.tenant AND a.user_id = q.user_id
-                                     AND a.query_id = q.query_id AND a.deleted IS NULL)
-                 ORDER BY kind",
-                values![tenant, user, model, now],
-            )
-            .await?;
-        let Some((user, seen_rows)) = rows.split_first() else { return Ok(None) };
-        let Some(revision) = user.get::<Option<i64>>(1)? else { return Ok(None) };
-        let mut seen = HashSet::with_capacity(seen_rows.len());
-        let mut open_deltas = Vec::new();
-        for row in seen_rows {
-            seen.insert(PairKey(row.digest(3, "preference", "pair_key")?));
-            if let Some(delta) = row.numbers(4)? {
-                open_deltas.push(delta);
-            }
-        }
-        Ok(Some(AskingSnapshot { revision, posterior: stored_posterior(user, 2)?, seen, open_deltas }))
-    }
-
     /// Stores a fit that was made outside a commit (a refit for an activating model, or after a lapse), with the δ
     /// it computed on the way, by log position.
     ///
@@ -284,7 +236,7 @@ fn user_row(row: &Row) -> Result<UserRow, StoreError> {
 }
 
 /// revision, coefficients, hessian and answers in the four columns from `first` on; nothing where they are null.
-fn stored_posterior(row: &Row, first: usize) -> Result<Option<StoredPosterior>, StoreError> {
+pub(super) fn stored_posterior(row: &Row, first: usize) -> Result<Option<StoredPosterior>, StoreError> {
     let Some(revision) = row.get(first)? else { return Ok(None) };
     Ok(Some(StoredPosterior {
         revision,

@@ -64,7 +64,7 @@ pub(super) fn examples(data: &Dataset, features: &DMatrix<f64>) -> Vec<Examples>
         let end = (start..data.text_count()).find(|&t| data.text(t).0 != prompt).unwrap_or(data.text_count());
         let mean = features.rows(start, end - start).row_mean();
         centred.rows_mut(start, end - start).row_iter_mut().for_each(|mut row| row -= &mean);
-        prompts.extend(std::iter::repeat_n(prompts.last().map_or(0, |last| last + 1), end - start));
+        prompts.extend(std::iter::repeat_n(prompts.last().map_or(0, |last: &usize| last + 1), end - start));
         start = end;
     }
     let each = EXAMPLES.div_ceil(data.prompts().len().max(1));

@@ -27,6 +27,7 @@ use tonic_types::StatusExt;
 
 use crate::artifact;
 use crate::postgres::TestDatabase;
+use crate::proxy::Proxy;
 
 /// Longest text that the server under test takes.
 pub(crate) const MAX_TEXT_BYTES: usize = 2000;
@@ -62,7 +63,7 @@ pub(crate) struct TestApp {
     stop: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     server: tokio::sync::Mutex<Option<JoinHandle<Result<(), ServeError>>>>,
     folder: Arc<TempDir>,
-    _database: Option<Arc<TestDatabase>>,
+    database: Option<Arc<TestDatabase>>,
 }
 
 impl TestApp {
@@ -87,6 +88,27 @@ impl TestApp {
         Some(app)
     }
 
+    /// The same on Postgres, with a proxy between.
+    pub(crate) async fn behind_a_proxy(
+        test: &str,
+        settings: impl FnOnce(&mut StoreConfig, &mut ServiceConfig),
+    ) -> Option<(Self, Proxy)> {
+        let database = TestDatabase::create(test).await?;
+        let proxy = Proxy::before(database.place()).await;
+        let mut store = StoreConfig::new(Database::Postgres(database.url_by_way_of(proxy.address.port())));
+        let mut service = ServiceConfig::default();
+        settings(&mut store, &mut service);
+        let service = move |engine: &mut EngineConfig, given: &mut ServiceConfig| {
+            given.call_timeout = service.call_timeout;
+            // Nothing is asked but for the test's own calls.
+            given.training = false;
+            engine.change_poll = Duration::from_secs(3600);
+        };
+        let app = Self::start(store, folder(), Some(database), service).await;
+        app.install_model().await;
+        Some((app, proxy))
+    }
+
     /// The same server, for a caller with this `authorization`.
     pub(crate) fn caller(&self, authorization: &str) -> Self {
         let channel = Endpoint::try_from(format!("http://{}", self.address)).expect("an address makes a URL");
@@ -97,7 +119,7 @@ impl TestApp {
             stop: std::sync::Mutex::default(),
             server: tokio::sync::Mutex::default(),
             folder: self.folder.clone(),
-            _database: self._database.clone(),
+            database: self.database.clone(),
         }
     }
 
@@ -142,6 +164,11 @@ impl TestApp {
         sqlite_file(&self.folder)
     }
 
+    /// The database of an app on Postgres.
+    pub(crate) fn database_url(&self) -> secrecy::SecretString {
+        self.database.as_ref().expect("this app is on Postgres").url()
+    }
+
     async fn start(
         store: StoreConfig,
         folder: TempDir,
@@ -181,7 +208,7 @@ impl TestApp {
             stop: std::sync::Mutex::new(Some(stop)),
             server: tokio::sync::Mutex::new(Some(server)),
             folder: Arc::new(folder),
-            _database: database.map(Arc::new),
+            database: database.map(Arc::new),
         }
     }
 
@@ -343,7 +370,7 @@ fn folder() -> TempDir {
 }
 
 pub(crate) const PROMPTS: [&str; 4] = ["On tea:", "On rain:", "On maps:", "On bread:"];
-const RESPONSES: [&str; 4] = [
+pub(crate) const RESPONSES: [&str; 4] = [
     "Short.",
     "A few plain words, and then some more of them, until a long sentence is made.",
     "Incontrovertible multisyllabic terminology predominates throughout.",

@@ -12,7 +12,7 @@ use crate::identity::guarded;
 use crate::tokens::Issuer;
 
 /// The edge of `app`, with settings of its own; its URL.
-async fn edge(app: &TestApp, settings: impl FnOnce(&mut ServiceConfig)) -> String {
+pub(crate) async fn edge(app: &TestApp, settings: impl FnOnce(&mut ServiceConfig)) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (engine, mut config) = (app.engine.clone(), ServiceConfig::default());
@@ -23,7 +23,12 @@ async fn edge(app: &TestApp, settings: impl FnOnce(&mut ServiceConfig)) -> Strin
 }
 
 /// A request with headers, and a body where there is one.
-async fn call(method: &str, url: String, headers: &[(&str, &str)], body: Option<Value>) -> Response {
+pub(crate) async fn call(
+    method: &str,
+    url: String,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> Response {
     // Whoever was first has installed the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -34,7 +39,7 @@ async fn call(method: &str, url: String, headers: &[(&str, &str)], body: Option<
     request.body(body.map_or(String::new(), |body| body.to_string())).send().await.unwrap()
 }
 
-async fn json_of(response: Response) -> (u16, Value) {
+pub(crate) async fn json_of(response: Response) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 

@@ -2,8 +2,12 @@
 
 #[path = "../support/made_decoder.rs"]
 mod made_decoder;
+#[path = "../support/mutate.rs"]
+mod mutate;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/shared_model.rs"]
 mod shared_model;
 #[path = "../support/skip.rs"]
@@ -18,8 +22,12 @@ mod completions;
 mod concurrency;
 mod edge;
 mod encryption;
+mod faults;
+mod fuzz;
 mod generated;
+mod histories;
 mod identity;
+mod json;
 mod keys;
 mod lifecycle;
 mod logs;
@@ -30,6 +38,7 @@ mod pools;
 mod process;
 mod questions;
 mod refusals;
+mod replicas;
 mod tenants;
 mod tokens;
 mod training;

@@ -33,6 +33,11 @@ impl Server {
         Self::launch(data_dir, database, &[]).await
     }
 
+    /// Beside another server, which says which model serves.
+    pub(crate) async fn beside(data_dir: &Path, database: &SecretString) -> Self {
+        Self::spawn(data_dir, Some(database), &[], ("warn", Stdio::inherit())).await
+    }
+
     /// With settings of its own; of every address that it listens on it tells in a line.
     pub(crate) async fn launch(data_dir: &Path, database: Option<&SecretString>, settings: &[&str]) -> Self {
         Self::launch_logging(data_dir, database, settings, ("warn", Stdio::inherit())).await
@@ -43,12 +48,24 @@ impl Server {
         data_dir: &Path,
         database: Option<&SecretString>,
         settings: &[&str],
+        log: (&str, Stdio),
+    ) -> Self {
+        let location = artifact::location().to_string_lossy();
+        let model = ["--model", &*location];
+        let given: &[&str] = if settings.contains(&"--model") { &[] } else { &model };
+        Self::spawn(data_dir, database, &[given, settings].concat(), log).await
+    }
+
+    async fn spawn(
+        data_dir: &Path,
+        database: Option<&SecretString>,
+        settings: &[&str],
         (filter, log): (&str, Stdio),
     ) -> Self {
         let mut command = pref();
         command.arg("--data-dir").arg(data_dir).args(["serve", "--listen", "127.0.0.1:0", "--log", filter]);
         command.stderr(log);
-        command.args(["--job-lease-seconds", "1"]).arg("--model").arg(artifact::location());
+        command.args(["--job-lease-seconds", "1"]);
         if let Some(url) = database {
             command.env("PREF_DATABASE_URL", url.expose_secret());
         }

@@ -7,12 +7,16 @@ mod skip;
 #[path = "../support/made_decoder.rs"]
 mod made_decoder;
 
+#[path = "../support/mutate.rs"]
+mod mutate;
+
 #[path = "../support/shared_model.rs"]
 mod shared_model;
 
 mod artifact;
 mod causal;
 mod encoder;
+mod fuzz;
 mod gguf;
 mod hub;
 mod language_model;

@@ -6,6 +6,7 @@ mod postgres;
 mod skip;
 
 mod api_keys;
+mod citus;
 mod datasets;
 mod embeddings;
 mod engines;

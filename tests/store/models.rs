@@ -1,5 +1,5 @@
-use pref::domain::TenantId;
-use pref::store::{ModelState, StoreError};
+use pref::domain::{ModelVersion, TenantId};
+use pref::store::{ModelState, ServingRow, StoreError};
 
 use crate::fixture::{Fixture, NOW, model, tenant};
 
@@ -65,10 +65,9 @@ async fn activation_goes_through_its_states(f: &Fixture) {
     assert!(f.store.begin_activation(&tenant(), &model("m2"), NOW + 2).await.unwrap());
     // Asking again is harmless: that is how another replica takes an activation up.
     assert!(f.store.begin_activation(&tenant(), &model("m2"), NOW + 2).await.unwrap());
-    let serving = f.store.serving_models(&tenant()).await.unwrap();
-    assert_eq!(serving, [(model("m1"), ModelState::Active), (model("m2"), ModelState::Activating)]);
+    assert_eq!(serving(f).await, [(model("m1"), ModelState::Active), (model("m2"), ModelState::Activating)]);
     assert!(f.store.finish_activation(&tenant(), &model("m2"), NOW + 3).await.unwrap());
-    assert_eq!(f.store.serving_models(&tenant()).await.unwrap(), [(model("m2"), ModelState::Active)]);
+    assert_eq!(serving(f).await, [(model("m2"), ModelState::Active)]);
     let row = f.store.model(&tenant(), &model("m1")).await.unwrap().unwrap();
     assert_eq!((row.state, row.changed), (ModelState::Retired, NOW + 3));
 
@@ -76,7 +75,18 @@ async fn activation_goes_through_its_states(f: &Fixture) {
     assert!(f.store.begin_activation(&tenant(), &model("m1"), NOW + 4).await.unwrap());
     assert!(f.store.finish_activation(&tenant(), &model("m1"), NOW + 5).await.unwrap());
     let all = f.store.all_serving_models().await.unwrap();
-    assert_eq!(all, [(tenant(), model("m1"), ModelState::Active)]);
+    let m1 = ServingRow {
+        tenant: tenant(),
+        model_version: model("m1"),
+        state: ModelState::Active,
+        changed: NOW + 5,
+    };
+    assert_eq!(all, [m1]);
+}
+
+async fn serving(f: &Fixture) -> Vec<(ModelVersion, ModelState)> {
+    let rows = f.store.serving_models(&tenant()).await.unwrap();
+    rows.into_iter().map(|row| (row.model_version, row.state)).collect()
 }
 
 async fn the_last_activation_asked_for_wins(f: &Fixture) {

@@ -1,5 +1,5 @@
 use pref::domain::{Candidates, ContentHash};
-use pref::store::Imported;
+use pref::store::{Imported, PoolVersion};
 
 use crate::fixture::{Fixture, NOW, pool, tenant};
 
@@ -17,7 +17,7 @@ fn candidates(prompt: &str, responses: &[&str]) -> Candidates {
 
 async fn importing_twice_changes_nothing(f: &Fixture) {
     let chat = pool("chat");
-    assert_eq!(f.store.pool_revision(&tenant(), &chat).await.unwrap(), None);
+    assert_eq!(f.store.pool_version(&tenant(), &chat).await.unwrap(), None);
     assert_eq!(f.store.pool_candidates(&tenant(), &chat).await.unwrap(), None);
     // The second line repeats a prompt and a response of the first.
     let lines = [candidates("x", &["a", "b"]), candidates("x", &["b", ""]), candidates("y", &["a"])];
@@ -41,8 +41,8 @@ async fn a_pool_comes_back_in_the_order_of_its_import(f: &Fixture) {
     let chat = pool("chat");
     let lines = [candidates("x", &["z", "", "m", "a"]), candidates("y", &["only one"])];
     f.store.import_candidates(&tenant(), &chat, &lines, NOW).await.unwrap();
-    let (revision, mut stored) = f.store.pool_candidates(&tenant(), &chat).await.unwrap().unwrap();
-    assert_eq!(revision, 1);
+    let (version, mut stored) = f.store.pool_candidates(&tenant(), &chat).await.unwrap().unwrap();
+    assert_eq!(version, PoolVersion { created: NOW, revision: 1 });
     stored.sort_by(|one, other| one.prompt.cmp(&other.prompt));
     assert_eq!(stored, lines);
 }

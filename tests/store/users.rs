@@ -1,5 +1,5 @@
-use pref::domain::TenantId;
-use pref::store::{NewPreference, StoredPosterior};
+use pref::domain::{TenantId, UserId};
+use pref::store::{Asking, AskingPerson, NewPreference, StoredPosterior, UnixMillis};
 
 use crate::fixture::{DAY, Fixture, HOUR, NOW, answer_to, comparison, model, preference, tenant, user};
 
@@ -16,7 +16,7 @@ async fn an_unknown_user_is_nothing(f: &Fixture) {
     let ada = user("ada");
     assert_eq!(f.store.user(&tenant(), &ada, &model("m1")).await.unwrap(), None);
     assert_eq!(f.store.user_snapshot(&tenant(), &ada, &model("m1")).await.unwrap(), None);
-    assert_eq!(f.store.asking_snapshot(&tenant(), &ada, &model("m1"), NOW).await.unwrap(), None);
+    assert_eq!(asked(f, &ada, NOW).await, None);
     assert_eq!(f.store.list_preferences(&tenant(), &ada, 0, 10).await.unwrap(), []);
 }
 
@@ -51,6 +51,12 @@ async fn tenants_are_apart(f: &Fixture) {
     assert_eq!(append, pref::store::Append::QueryNotFound);
 }
 
+/// What is known of a user who is to be asked.
+async fn asked(f: &Fixture, user: &UserId, now: UnixMillis) -> Option<AskingPerson> {
+    let asking = Asking { model: &model("m1"), pool: None, call: None, now };
+    f.store.asking_snapshot(&tenant(), user, &asking).await.unwrap().person
+}
+
 async fn asking_knows_what_was_seen_and_what_is_open(f: &Fixture) {
     let ada = user("ada");
     let pairs =
@@ -66,7 +72,7 @@ async fn asking_knows_what_was_seen_and_what_is_open(f: &Fixture) {
     f.store.save_queries(&tenant(), &ada, &later, None, NOW).await.unwrap();
     f.ask(&user("bob"), comparison("x", "a", "somebody else's")).await;
 
-    let asking = f.store.asking_snapshot(&tenant(), &ada, &model("m1"), NOW + 1).await.unwrap().unwrap();
+    let asking = asked(f, &ada, NOW + 1).await.unwrap();
     assert_eq!(asking.revision, 3);
     assert_eq!(asking.posterior.map(|posterior| posterior.revision), Some(2));
     let seen = [0, 2, 4].map(|i: usize| pairs[i].pair_key());
@@ -75,12 +81,12 @@ async fn asking_knows_what_was_seen_and_what_is_open(f: &Fixture) {
 
     let open = f.store.open_queries(&tenant(), &ada, NOW + 1).await.unwrap();
     assert_eq!(open.len(), 2);
-    let asking = f.store.asking_snapshot(&tenant(), &ada, &model("m1"), NOW + HOUR).await.unwrap().unwrap();
+    let asking = asked(f, &ada, NOW + HOUR).await.unwrap();
     assert_eq!(asking.seen, [pairs[0].pair_key()].into());
 
     // A user who was never asked has nothing but themselves.
     f.store.ensure_user(&tenant(), &user("eve"), NOW).await.unwrap();
-    let eve = f.store.asking_snapshot(&tenant(), &user("eve"), &model("m1"), NOW).await.unwrap().unwrap();
+    let eve = asked(f, &user("eve"), NOW).await.unwrap();
     assert_eq!((eve.revision, eve.posterior, eve.seen.len(), eve.open_deltas.len()), (0, None, 0, 0));
 }
 

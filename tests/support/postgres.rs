@@ -30,6 +30,19 @@ impl TestDatabase {
         Some(Self { admin, name })
     }
 
+    /// Where its cluster listens.
+    #[allow(dead_code, reason = "for tests that put something in between")]
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.admin.get_host(), self.admin.get_port())
+    }
+
+    /// Its URL for who reaches it by way of `port` on this machine.
+    #[allow(dead_code, reason = "for tests that put something in between")]
+    pub(crate) fn url_by_way_of(&self, port: u16) -> SecretString {
+        let way = self.admin.clone().host("127.0.0.1").port(port);
+        way.database(&self.name).to_url_lossy().to_string().into()
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> SecretString {
         self.admin.clone().database(&self.name).to_url_lossy().to_string().into()

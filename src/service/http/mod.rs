@@ -1,4 +1,7 @@
-//! OpenAI's chat completions over HTTP: an existing chat frontend becomes personal by changing its base URL.
+//! HTTP, for OpenAI's clients, browsers and curl.
+//!
+//! OpenAI's chat completions: an existing chat frontend becomes personal by changing its base URL. And the RPCs, as JSON or as
+//! gRPC-Web (`rpc.rs`).
 //!
 //! `POST /v1/chat/completions` and `GET /v1/models`, errors in OpenAI's shape. Nothing is decided here: a request becomes
 //! one of the engine's, and its events become chunks.
@@ -8,6 +11,7 @@ mod chat;
 mod error;
 mod models;
 mod request;
+mod rpc;
 mod stream;
 
 use std::io;
@@ -16,7 +20,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -24,10 +28,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::ServiceConfig;
 use super::auth::Authenticator;
 use super::convert::Limits;
 use super::tenant_limits::TenantLimits;
+use super::{ServiceConfig, stack};
 use crate::domain::Scope;
 use crate::engine::Engine;
 
@@ -59,12 +63,15 @@ pub async fn serve_http(
         calls: Arc::new(Semaphore::new(config.concurrent_calls)),
         patience: config.call_timeout,
     };
+    let authenticator = Authenticator::new(edge.engine.clone(), config.access.clone());
+    let rpcs = rpc::Rpcs::new(stack::calls(&edge.engine, config, authenticator), config.limits.message_bytes);
     // What a path's credential has to be good for.
     let with = |scope: Scope| from_fn_with_state((edge.clone(), scope), auth::admit);
     let routes = Router::new()
         .route("/v1/chat/completions", post(chat::completions).layer(with(Scope::Generate)))
         .route("/v1/models", get(models::list).layer(with(Scope::Generate)))
         .route("/v1/models/{id}", get(models::one).layer(with(Scope::Generate)))
+        .route("/{service}/{method}", post(rpc::call).with_state(rpcs))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::max(config.limits.message_bytes))
@@ -83,4 +90,8 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
+        // What gRPC-Web says in headers.
+        .expose_headers(
+            ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static),
+        )
 }

@@ -1,0 +1,149 @@
+//! Several servers on one Postgres: what is changed through one holds on all of them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pref::domain::{ModelVersion, TenantId};
+use pref::service::proto::candidate_service_client::CandidateServiceClient;
+use pref::service::proto::training_service_client::TrainingServiceClient;
+use pref::service::proto::*;
+use secrecy::ExposeSecret;
+use sqlx::{Connection, PgConnection};
+use tonic::Code;
+
+use crate::app::{TestApp, answer, from_pool, judge, refusal, row};
+use crate::artifact;
+use crate::postgres::TestDatabase;
+use crate::process::Server;
+
+/// Longer than any change takes to spread; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A second model.
+fn second_model(folder: &Path) {
+    artifact::save(folder, "test-2", &["length", "hedging", "word length", "lexical diversity"]);
+}
+
+async fn profile(server: &Server, user: &str, min_revision: u64) -> Result<UserProfile, tonic::Status> {
+    let request = GetUserRequest { user_id: user.to_owned(), min_revision };
+    Ok(server.client().get_user(request).await?.into_inner().profile.expect("a reply has a profile"))
+}
+
+/// Waits until `is_done`.
+async fn until(what: &str, mut is_done: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_done().await {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn until_served_by(server: &Server, version: &str) {
+    until(&format!("{version} never served"), async || {
+        profile(server, "ada", 0).await.is_ok_and(|profile| profile.model_version == version)
+    })
+    .await;
+}
+
+async fn import(server: &Server, prompt: &str, responses: &[&str]) {
+    let responses: Vec<_> = responses.iter().map(|words| (*words).to_owned()).collect();
+    let rows = tokio_stream::iter([row("topics", prompt, &responses)]);
+    CandidateServiceClient::new(server.channel.clone()).import_candidates(rows).await.unwrap();
+}
+
+async fn ask(server: &Server) -> Result<Query, tonic::Status> {
+    Ok(server.client().next_query(from_pool("ada", "topics")).await?.into_inner().queries.remove(0))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_postgres_are_one_service() {
+    let test = "two_servers_on_one_postgres_are_one_service";
+    let Some(database) = TestDatabase::create(test).await else { return };
+    let [one_dir, two_dir, model] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let one = Server::start(one_dir.path(), Some(&database.url())).await;
+    let two = Server::beside(two_dir.path(), &database.url()).await;
+
+    // A question of one, answered through the other, is known to the first at once.
+    import(&one, "On tea:", &["Short.", "Many more words than that, and then some."]).await;
+    let query = ask(&two).await.unwrap();
+    one.client().submit_preference(answer("ada", &query.query_id, Outcome::First)).await.unwrap();
+    assert_eq!(profile(&two, "ada", 1).await.unwrap(), profile(&one, "ada", 1).await.unwrap());
+
+    // A third one brings another model; it serves everywhere, and so does the first one again.
+    second_model(model.path());
+    let (url, place) = (database.url(), model.path().to_string_lossy());
+    let three = Server::launch(model.path(), Some(&url), &["--model", &place]).await;
+    for server in [&one, &two, &three] {
+        until_served_by(server, "test-2").await;
+    }
+    assert_eq!(profile(&two, "ada", 1).await.unwrap(), profile(&one, "ada", 1).await.unwrap());
+    let request = ActivateModelRequest { version: "test-1".to_owned(), request_id: String::new() };
+    TrainingServiceClient::new(two.channel.clone()).activate_model(request).await.unwrap();
+    for server in [&one, &two, &three] {
+        until_served_by(server, "test-1").await;
+    }
+
+    // A pool that was deleted and made anew has nothing of the old one, though its revisions begin again.
+    let request = DeletePoolRequest { pool: "topics".to_owned(), request_id: String::new() };
+    CandidateServiceClient::new(two.channel.clone()).delete_pool(request).await.unwrap();
+    assert_eq!(refusal(ask(&one).await), (Code::NotFound, "POOL_NOT_FOUND".to_owned()));
+    import(&two, "On rain:", &["Wet.", "As a matter of fact it is rather wet outside."]).await;
+    assert_eq!(ask(&one).await.unwrap().prompt, "On rain:");
+
+    let request = DeleteUserRequest { user_id: "ada".to_owned(), request_id: String::new() };
+    one.client().delete_user(request).await.unwrap();
+    assert_eq!(refusal(profile(&two, "ada", 0).await).0, Code::NotFound);
+    let late = two.client().submit_preference(answer("ada", &query.query_id, Outcome::First)).await;
+    assert_eq!(refusal(late).1, "USER_ERASED");
+}
+
+/// Two apps on one database, whose second is told nothing that it does not ask for often.
+async fn asked_often(test: &str) -> Option<TestApp> {
+    TestApp::configured_on_postgres(test, |engine, _| {
+        engine.change_poll = Duration::from_millis(50);
+        engine.job_lease = Duration::from_millis(100);
+    })
+    .await
+}
+
+/// Registers `test-2`, which lies in `folder`.
+async fn register_second(app: &TestApp, folder: &Path) -> ModelVersion {
+    second_model(folder);
+    let version = ModelVersion::parse("test-2").unwrap();
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let place = folder.to_string_lossy();
+    let tenant = TenantId::default_tenant();
+    app.engine.store().register_model(Some(&tenant), &version, &manifest, &place, 0).await.unwrap();
+    version
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_nobody_told_of_is_found_by_asking() {
+    let Some(app) = asked_often("a_change_that_nobody_told_of_is_found_by_asking").await else { return };
+    app.submit(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    register_second(&app, folder.path()).await;
+    // As a restored backup would look, or a server whose notification was lost.
+    let change = "UPDATE model_state SET state = 'RETIRED';
+                  INSERT INTO model_state (tenant, model_version, state, changed)
+                  VALUES ('default', 'test-2', 'ACTIVE', 0)";
+    let mut connection = PgConnection::connect(app.database_url().expose_secret()).await.unwrap();
+    sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
+    until("test-2 never served", async || app.get_user("ada").await.unwrap().model_version == "test-2").await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activation_whose_server_died_is_taken_up_by_another() {
+    let Some(app) = asked_often("an_activation_whose_server_died_is_taken_up_by_another").await else {
+        return;
+    };
+    app.submit(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let version = register_second(&app, folder.path()).await;
+    let long_ago = app.engine.now() - 3_600_000;
+    let tenant = TenantId::default_tenant();
+    app.engine.store().begin_activation(&tenant, &version, long_ago).await.unwrap();
+    until("test-2 never served", async || app.get_user("ada").await.unwrap().model_version == "test-2").await;
+    app.stop().await;
+}

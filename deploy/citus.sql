@@ -22,6 +22,7 @@ SELECT create_distributed_table('query', 'user_id', colocate_with => 'users');
 SELECT create_distributed_table('preference', 'user_id', colocate_with => 'users');
 SELECT create_distributed_table('preference_feature', 'user_id', colocate_with => 'users');
 SELECT create_distributed_table('user_posterior', 'user_id', colocate_with => 'users');
+SELECT create_distributed_table('completion', 'user_id', colocate_with => 'users');
 -- Replies to calls about nobody have the person ''.
 SELECT create_distributed_table('request', 'user_id', colocate_with => 'users');
 

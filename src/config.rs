@@ -118,6 +118,10 @@ pub struct ServeSettings {
     /// How long a reply is kept for a repeat of its request id, in seconds.
     #[arg(long, env = "PREF_REPLY_LIFETIME_SECONDS", default_value_t = 86_400, value_name = "SECONDS")]
     pub reply_lifetime_seconds: u64,
+    /// How long the choices of a chat completion are kept, so that they may be compared (POST /v1/feedback), in seconds;
+    /// 0: not at all.
+    #[arg(long, env = "PREF_COMPLETION_LIFETIME_SECONDS", default_value_t = 86_400, value_name = "SECONDS")]
+    pub completion_lifetime_seconds: u64,
     /// Candidates of a best-of-N completion where the caller names no number.
     #[arg(long, env = "PREF_DEFAULT_CANDIDATES", default_value_t = 16, value_name = "N")]
     pub default_candidates: usize,
@@ -332,6 +336,7 @@ impl ServeSettings {
             engine: EngineConfig {
                 query_lifetime: Duration::from_secs(self.query_lifetime_seconds),
                 reply_lifetime: Duration::from_secs(self.reply_lifetime_seconds),
+                completion_lifetime: Duration::from_secs(self.completion_lifetime_seconds),
                 default_candidates: self.default_candidates,
                 resident: ResidentConfig {
                     queue: self.model_queue,
@@ -495,6 +500,7 @@ mod tests {
         assert_eq!(config.service.call_timeout, ServiceConfig::default().call_timeout);
         assert_eq!(config.service.concurrent_calls, ServiceConfig::default().concurrent_calls);
         assert_eq!(config.engine.query_lifetime, EngineConfig::default().query_lifetime);
+        assert_eq!(config.engine.completion_lifetime, EngineConfig::default().completion_lifetime);
         assert_eq!(config.engine.job_lease, EngineConfig::default().job_lease);
         assert_eq!(config.engine.change_poll, EngineConfig::default().change_poll);
         assert_eq!(config.engine.job_poll, EngineConfig::default().job_poll);

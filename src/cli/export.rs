@@ -5,7 +5,7 @@ use super::client::{ServerArgs, explain};
 use crate::service::proto;
 use proto::export_user_response::Item;
 use proto::personalization_service_client::PersonalizationServiceClient;
-use proto::{Outcome, Preference, PreferenceRow, Query, UserProfile};
+use proto::{GivenChoice, Outcome, Preference, PreferenceRow, Query, UserProfile};
 
 /// Take out of a running server what it holds
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(super) struct Args {
 enum What {
     /// Print all that is held of a person, a JSON object a line
     ///
-    /// "kind" is profile, preference, question or imported. Judgments have the fields of `pref import preferences`.
+    /// "kind" is profile, preference, question, completion or imported. Judgments have the fields of `pref import preferences`.
     User {
         /// The person
         #[arg(value_name = "ID")]
@@ -81,6 +81,19 @@ fn line(user_id: &str, item: Item) -> Value {
             "kind": "question", "user_id": user_id, "query_id": query_id, "prompt": prompt,
             "response_a": response_a, "response_b": response_b, "information_gain": information_gain,
             "predicted_preference": predicted_preference, "model_version": model_version,
+            "expire_time": time(expire_time),
+        }),
+        Item::Choice(GivenChoice {
+            completion_id,
+            index,
+            prompt,
+            text,
+            model_version,
+            create_time,
+            expire_time,
+        }) => json!({
+            "kind": "completion", "user_id": user_id, "completion_id": completion_id, "index": index,
+            "prompt": prompt, "text": text, "model_version": model_version, "create_time": time(create_time),
             "expire_time": time(expire_time),
         }),
         Item::Imported(imported) => {

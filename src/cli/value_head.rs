@@ -9,7 +9,7 @@ use crate::generate::{LocalConfig, LocalGenerator, Sampling};
 use crate::model::{
     Artifact, ArtifactLocation, BackboneOptions, DeviceChoice, LanguageModel, RewardModel, ValueHead,
 };
-use crate::train::{ValueHeadConfig, train_value_head};
+use crate::train::{Observer, Stage, ValueHeadConfig, train_value_head};
 
 /// Learn a value head for a language model, and add it to a trained model: what VALUE_GUIDED steers every token with.
 ///
@@ -58,14 +58,22 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         LocalGenerator::start(Arc::new(LanguageModel::open(spec, &options)?), LocalConfig::default())?;
     let config = ValueHeadConfig { rollouts: args.rollouts, sampling, seed: args.seed };
     let bar = ProgressBar::new(prompts.len() as u64);
-    let mut show = |share: f64| bar.set_position((share * prompts.len() as f64).round() as u64);
-    let head = train_value_head(&model, &generator, &prompts, &config, &mut show)?;
+    let head = train_value_head(&model, &generator, &prompts, &config, &mut Shown(&bar))?;
     bar.finish_and_clear();
     generator.shutdown();
     Artifact::add_value_head_blocking(&location, &head)?;
     print!("{}", table(&head));
     println!("Added to {location}, for the language model {}.", head.record.language_model);
     Ok(())
+}
+
+/// Prompts that are done.
+struct Shown<'a>(&'a ProgressBar);
+
+impl Observer for Shown<'_> {
+    fn progress(&mut self, _stage: Stage, share: f64) {
+        self.0.set_position((share * self.0.length().unwrap_or(0) as f64).round() as u64);
+    }
 }
 
 fn table(head: &ValueHead) -> String {

@@ -127,6 +127,38 @@ id!(
     JobId, "job_id"
 );
 
+/// What a chat completion was answered under, `chatcmpl-` and 32 hexadecimal digits, as OpenAI's ids look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CompletionId(pub Uuid);
+
+impl CompletionId {
+    const PREFIX: &str = "chatcmpl-";
+
+    /// Takes an id as it was given out.
+    pub fn parse(id: &str) -> Result<Self, Invalid> {
+        let uuid = id.strip_prefix(Self::PREFIX).and_then(|uuid| Uuid::try_parse(uuid).ok());
+        let allowed = "the id of a chat completion, chatcmpl-…";
+        uuid.map(Self).ok_or_else(|| Invalid::new("id", format!("{id:?}"), allowed))
+    }
+
+    /// A fresh random id.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for CompletionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, self.0.simple())
+    }
+}
+
+impl Serialize for CompletionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl PreferenceId {
     /// The permanent id of the preference that `request` submitted: UUIDv5 over (tenant, user, request), so that a
     /// retry on any replica, at any time, names the same line of the log.
@@ -159,6 +191,15 @@ mod tests {
         assert_eq!(UserId::parse("ada").unwrap().as_str(), "ada");
         for bad in ["", "  ", "a\nb", &"x".repeat(MAX_NAME_BYTES + 1)] {
             assert_eq!(UserId::parse(bad).unwrap_err().field, "user_id", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_completion_id_is_read_as_it_was_given_out() {
+        let id = CompletionId::random();
+        assert_eq!(CompletionId::parse(&id.to_string()), Ok(id));
+        for bad in ["", "chatcmpl-", "chatcmpl-7", &id.0.to_string()] {
+            assert_eq!(CompletionId::parse(bad).unwrap_err().field, "id", "{bad:?}");
         }
     }
 

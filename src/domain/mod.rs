@@ -12,8 +12,8 @@ mod preference;
 pub use error::Invalid;
 pub use identity::{ApiKey, Caller, Scope, Scopes};
 pub use ids::{
-    DatasetId, JobId, MAX_NAME_BYTES, ModelVersion, PoolName, PreferenceId, QueryId, RequestId, TenantId,
-    UserId,
+    CompletionId, DatasetId, JobId, MAX_NAME_BYTES, ModelVersion, PoolName, PreferenceId, QueryId, RequestId,
+    TenantId, UserId,
 };
 pub use judgment::{Candidates, Judgment};
 pub use preference::{Comparison, ContentHash, MAX_WEIGHT, Outcome, PairKey, Weight};

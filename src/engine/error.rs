@@ -1,4 +1,6 @@
-use crate::domain::{DatasetId, Invalid, JobId, ModelVersion, PoolName, PreferenceId, QueryId, UserId};
+use crate::domain::{
+    CompletionId, DatasetId, Invalid, JobId, ModelVersion, PoolName, PreferenceId, QueryId, UserId,
+};
 use crate::generate::GenerateError;
 use crate::math::MathError;
 use crate::model::ModelError;
@@ -95,6 +97,16 @@ pub enum EngineError {
     /// This user has no such question.
     #[error("this user was not asked query {0}")]
     QueryNotFound(QueryId),
+    /// This user was not given such a choice, or it is not remembered any more.
+    #[error(
+        "this user was given no choice {choice} of {completion}, or its time is over (--completion-lifetime-seconds)"
+    )]
+    CompletionNotFound {
+        /// What the completion was answered under.
+        completion: CompletionId,
+        /// Which of its choices.
+        choice: u32,
+    },
     /// The question was answered otherwise.
     #[error("query {0} was answered with another outcome; delete that preference to answer again")]
     QueryAlreadyAnswered(QueryId),

@@ -3,7 +3,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::{Engine, EngineError, Profile, Question};
 use crate::domain::{DatasetId, Judgment, TenantId, UserId};
-use crate::store::{PreferenceRow, UnixMillis};
+use crate::store::{ChoiceRow, PreferenceRow, UnixMillis};
 
 /// Rows that are read at once.
 const PAGE: u32 = 256;
@@ -17,6 +17,8 @@ pub enum Exported {
     Preference(PreferenceRow, Option<UnixMillis>),
     /// A question that was put to them.
     Question(Question),
+    /// A choice of a chat completion that they were given.
+    Choice(ChoiceRow),
     /// A line of a dataset.
     Imported(DatasetId, Judgment),
 }
@@ -36,10 +38,11 @@ impl Engine {
             Err(EngineError::NoActiveModel | EngineError::UserNotFound(_)) => None,
             Err(error) => return Err(error),
         };
-        // Somebody may be known by imported judgments alone.
+        // Somebody may be known by imported judgments or chat completions alone.
         if profile.is_none()
             && self.store().user_revision(tenant, user).await?.is_none()
             && self.store().dataset_lines_of(tenant, user, None, 1).await?.is_empty()
+            && self.store().all_choices(tenant, user, None, 1).await?.is_empty()
         {
             return Err(EngineError::UserNotFound(user.clone()));
         }
@@ -64,6 +67,15 @@ impl Engine {
             }
         });
         let (engine, tenant_id, user_id) = owner();
+        let choices = pages(move |after| {
+            let (engine, tenant, user) = (engine.clone(), tenant_id.clone(), user_id.clone());
+            async move {
+                let rows = engine.store().all_choices(&tenant, &user, after, PAGE).await?;
+                let item = |row: ChoiceRow| ((row.completion_id, row.choice), Exported::Choice(row));
+                Ok(rows.into_iter().map(item).collect())
+            }
+        });
+        let (engine, tenant_id, user_id) = owner();
         let imported = pages(move |after| {
             let (engine, tenant, user) = (engine.clone(), tenant_id.clone(), user_id.clone());
             async move {
@@ -76,7 +88,7 @@ impl Engine {
             }
         });
         let profile = stream::iter(profile.map(|profile| Ok(Exported::Profile(profile))));
-        Ok(profile.chain(log).chain(questions).chain(imported).boxed())
+        Ok(profile.chain(log).chain(questions).chain(choices).chain(imported).boxed())
     }
 }
 

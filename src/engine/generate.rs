@@ -1,18 +1,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nalgebra::DVector;
 use tokio::sync::mpsc;
 
 use super::generators::Resolved;
 use super::person::Person;
-use super::{Engine, EngineError, GeneratorName, ScoredResponse, ServingModel};
+use super::remember_completion::Given;
+use super::{Engine, EngineError, GeneratorName, Remembered, ScoredResponse, ServingModel};
 use crate::domain::{Invalid, ModelVersion, TenantId, UserId};
 use crate::generate::{
-    Completion, Completions, Event, GenerateError, Generator, Guidance, PoolGenerator, Prompt, Request,
-    Sampling, best_of_n, style_instruction,
+    Completion, Completions, Event, GenerateError, Generator, Guidance, PoolGenerator, Prompt, Rejection,
+    Request, Sampling, best_of_n, style_instruction,
 };
 use crate::model::ModelError;
-use crate::store::Revision;
+use crate::store::{Revision, UnixMillis};
 
 /// |A|: tokens that a value-guided step chooses among.
 pub(super) const VALUE_TOKENS: usize = 20;
@@ -34,12 +36,17 @@ pub struct Generate {
     pub risk_aversion: f64,
     /// β: how strongly every token of a value-guided completion follows the reward.
     pub guidance_scale: f64,
+    /// Whether of [`Rejection::LEAST`] candidates and more those that begin badly are given up on the way (speculative rejection), where
+    /// the generator is this server's own. What is told of the candidates is then of those that were written to their end.
+    pub reject_early: bool,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Same seed and same request give the same text; nothing: drawn.
     pub seed: Option<u64>,
     /// The user must have come this far.
     pub min_revision: Revision,
+    /// What of it is kept, so that the user may compare it with another; of nobody's, nothing ever is.
+    pub remembered: Option<Remembered>,
 }
 
 /// How a completion is chosen.
@@ -107,6 +114,12 @@ pub struct Generated {
 }
 
 impl Generated {
+    /// The answer, and after it the next best, as they were made: places among `completions`, at most `count`.
+    pub fn best(&self, count: usize) -> impl Iterator<Item = usize> {
+        let others = self.candidates.iter().map(|candidate| candidate.index);
+        std::iter::once(self.chosen).chain(others.filter(|&index| index != self.chosen)).take(count)
+    }
+
     /// The answer.
     pub fn completion(&self) -> &Completion {
         &self.completions[self.chosen]
@@ -155,6 +168,8 @@ impl Engine {
         let one = generator.writes() && request.strategy.takes_the_first();
         let count = request.candidates.unwrap_or(if one { 1 } else { self.config().default_candidates });
         let (mut prompt, sampling) = (request.prompt.clone(), request.sampling.clone());
+        // Whether the conversation is one because of the instruction.
+        let mut prompt_is_ours = false;
         if request.strategy == GenerationStrategy::StyleGuided {
             if !generator.writes() {
                 let allowed = "BEST_OF_N or UNGUIDED where completions come from a pool";
@@ -162,15 +177,31 @@ impl Engine {
             }
             let labels = &model.resident.model().manifest().labels;
             if let Some(instruction) = style_instruction(labels, &person.posterior) {
+                prompt_is_ours = matches!(prompt, Prompt::User(_));
                 prompt = prompt.instructed(&instruction);
             }
         }
+        let best = matches!(request.strategy, GenerationStrategy::BestOfN | GenerationStrategy::StyleGuided);
+        // Of an upstream's or a pool's nobody can be given up.
+        let rejects = request.reject_early && best && generator.language_model().is_some();
+        let rejection = Rejection::of(count, sampling.max_tokens).filter(|_| rejects);
         let started = Instant::now();
-        let completions = generator.generate(Request { prompt, count, sampling, seed, guidance })?;
+        let begun = generator.generate(Request { prompt, count, sampling, seed, guidance });
+        let completions = begun.map_err(|error| match error {
+            GenerateError::Model(ModelError::NoChatTemplate { id }) if prompt_is_ours => {
+                let allowed =
+                    format!("another strategy: {id} has no chat template to put an instruction into");
+                Invalid::new("strategy", "STYLE_GUIDED", allowed).into()
+            }
+            error => EngineError::from(error),
+        })?;
 
         let (sender, events) = mpsc::unbounded_channel();
         let (revision, model_version) = (person.revision, model.version.clone());
-        let making = Making { request, model, person, started, events: sender };
+        let begun = self.now();
+        let (engine, tenant) = (self.clone(), tenant.clone());
+        let making =
+            Making { engine, tenant, begun, request, model, person, rejection, started, events: sender };
         self.shared.tasks.spawn(making.run(completions));
         Ok(Generation { seed, revision, model_version, events })
     }
@@ -222,15 +253,19 @@ fn guidance(
 
 /// What a completion's task needs.
 struct Making {
+    engine: Engine,
+    tenant: TenantId,
+    begun: UnixMillis,
     request: Generate,
     model: Arc<ServingModel>,
     person: Person,
+    rejection: Option<Rejection>,
     started: Instant,
     events: mpsc::UnboundedSender<Result<GenerationEvent, EngineError>>,
 }
 
 impl Making {
-    async fn run(self, completions: Completions) {
+    async fn run(mut self, completions: Completions) {
         let events = self.events.clone();
         tokio::select! {
             made = self.make(completions) => {
@@ -243,7 +278,7 @@ impl Making {
 
     /// Follows the candidates to their ends, and chooses. Where the first one is the answer whatever comes, its text is
     /// passed on as it is written; else the chosen one's at the end.
-    async fn make(&self, mut candidates: Completions) -> Result<Generated, EngineError> {
+    async fn make(&mut self, mut candidates: Completions) -> Result<Generated, EngineError> {
         let first_counts = match self.request.strategy {
             GenerationStrategy::Unguided => true,
             // Of several guided completions the best is chosen.
@@ -254,18 +289,32 @@ impl Making {
         };
         let (mut prompt_tokens, mut completion_tokens) = (candidates.prompt_tokens, None);
         let mut completions = Vec::new();
+        let mut rejection = self.rejection.take();
         while let Some(event) = candidates.next().await {
             match event? {
-                Event::Delta { index: 0, text } if first_counts => {
+                Event::Delta { index: 0, text, .. } if first_counts => {
                     let _ = self.events.send(Ok(GenerationEvent::Delta(text)));
                 }
-                Event::Delta { .. } => {}
-                Event::Finished { index, completion } => completions.push((index, completion)),
+                Event::Delta { index, text, tokens } => {
+                    if let Some(rejection) = &mut rejection {
+                        rejection.heard(index, &text, tokens);
+                    }
+                }
+                Event::Finished { index, completion } => {
+                    if let Some(rejection) = &mut rejection {
+                        rejection.finished(index);
+                    }
+                    completions.push((index, completion));
+                }
                 Event::Usage { prompt_tokens: prompt, completion_tokens: written } => {
                     (prompt_tokens, completion_tokens) = (Some(prompt), Some(written));
                 }
             }
+            if let Some(rejection) = &mut rejection {
+                self.reject(rejection, &candidates).await?;
+            }
         }
+        completions.retain(|(index, _)| !rejection.as_ref().is_some_and(|one| one.has_rejected(*index)));
         completions.sort_by_key(|(index, _)| *index);
         let completions: Vec<_> = completions.into_iter().map(|(_, completion)| completion).collect();
         let generation = self.started.elapsed();
@@ -297,7 +346,7 @@ impl Making {
         if !first_counts {
             let _ = self.events.send(Ok(GenerationEvent::Delta(completions[chosen].text.clone())));
         }
-        Ok(Generated {
+        let generated = Generated {
             completions,
             chosen,
             reward,
@@ -307,7 +356,38 @@ impl Making {
             completion_tokens,
             generation,
             scoring,
-        })
+        };
+        self.remember(&generated, &features).await;
+        Ok(generated)
+    }
+
+    /// Gives the worse ones up, where a round is due.
+    async fn reject(&self, rejection: &mut Rejection, candidates: &Completions) -> Result<(), EngineError> {
+        let Some(due) = rejection.due() else { return Ok(()) };
+        let mut ranked = Vec::new();
+        if !due.is_empty() {
+            let prompt = self.request.prompt.asked();
+            let texts = due.iter().map(|(_, text)| (prompt.to_owned(), (*text).to_owned())).collect();
+            let features = self.model.resident.features(texts).await?;
+            let ranking = best_of_n(&features, &self.person.posterior, self.request.risk_aversion)?;
+            ranked = ranking.ranked.iter().map(|one| one.index).collect();
+        }
+        rejection.held(&ranked).into_iter().for_each(|index| candidates.abandon(index));
+        Ok(())
+    }
+
+    /// An answer that cannot be kept is an answer all the same.
+    async fn remember(&self, generated: &Generated, features: &[DVector<f64>]) {
+        let (Some(user), Some(remembered)) = (&self.request.user, self.request.remembered) else { return };
+        let choices: Vec<_> = generated
+            .best(remembered.choices)
+            .map(|made| (generated.completions[made].text.as_str(), &features[made]))
+            .collect();
+        let prompt = self.request.prompt.asked();
+        let given = Given { remembered, prompt, choices, model: &self.model, created: self.begun };
+        if let Err(error) = self.engine.remember_completion(&self.tenant, user, given).await {
+            tracing::warn!(%error, "a completion cannot be compared later: it could not be kept");
+        }
     }
 }
 
@@ -324,6 +404,10 @@ impl From<GenerateError> for EngineError {
             }
             GenerateError::Model(ModelError::ChatTemplate { reason }) => {
                 Invalid::new("messages", reason, "a conversation that the model's chat template takes").into()
+            }
+            GenerateError::Model(ModelError::NoChatTemplate { id }) => {
+                let allowed = format!("one message of a user's alone: {id} has no chat template");
+                Invalid::new("messages", "a conversation", allowed).into()
             }
             GenerateError::Stopped => Self::Draining,
             other => Self::LanguageModel(other),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Engine, EngineError};
 use crate::domain::{Invalid, PoolName};
-use crate::generate::Generator;
+use crate::generate::{Generator, LocalGenerator};
 
 /// Where completions come from, as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -89,6 +89,27 @@ impl Engine {
         drop(loaded);
         tracing::info!(generator = name, "language model writes");
         self.models().announce_again();
+    }
+
+    /// Refuses what is not the name of a language model in this process. One that is still being loaded may be.
+    pub(super) fn check_writes_here(&self, name: &str) -> Result<(), EngineError> {
+        match self.local_generator(name) {
+            Ok(_) | Err(EngineError::GeneratorNotResident(_)) => Ok(()),
+            Err(error) => Err(error.within("value_head")),
+        }
+    }
+
+    /// The language model in this process that has this name.
+    pub(super) fn local_generator(&self, name: &str) -> Result<LocalGenerator, EngineError> {
+        let resolved = self.shared.generators.resolve(&GeneratorName::LanguageModel(name.to_owned()))?;
+        let local = match &resolved {
+            Resolved::LanguageModel(generator) => generator.local(),
+            Resolved::Pool(_) => None,
+        };
+        local.cloned().ok_or_else(|| {
+            let allowed = "a language model of the server's own (local:), whose hidden states can be read";
+            Invalid::new("generator", format!("{name:?}"), allowed).into()
+        })
     }
 
     /// Whether every language model that the engine was told of is there.

@@ -37,6 +37,7 @@ mod profile;
 mod quota;
 mod refit;
 mod registry;
+mod remember_completion;
 mod score;
 mod submit_preference;
 mod sweep;
@@ -70,9 +71,10 @@ pub use model_summary::ModelSummary;
 pub use next_query::{Asked, NextQuery, QuerySource, Question};
 pub use profile::Profile;
 pub use registry::{ModelRegistry, Readiness, ServingModel};
+pub use remember_completion::Remembered;
 pub use score::{Score, Scored, ScoredResponse};
-pub use submit_preference::{SubmitPreference, Submitted, Target};
-pub use train::{Train, Tune};
+pub use submit_preference::{Choice, SubmitPreference, Submitted, Target};
+pub use train::{Train, TrainValueHead, Tune};
 pub use training_job::TrainingJob;
 
 // What the verbs' requests, replies and errors are made of: whoever calls them needs no other room.
@@ -80,7 +82,7 @@ pub use crate::generate::{Finish, GenerateError, Prompt, Sampling};
 pub use crate::math::Acquisition;
 pub use crate::math::questions::MAX_BASE_FUNCTIONS;
 pub use crate::model::{Example, ModelError};
-pub use crate::store::{JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow};
+pub use crate::store::{ChoiceRow, JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow};
 
 use crate::domain::{ModelVersion, TenantId, UserId};
 use crate::model::{ArtifactLocation, BackboneOptions, ResidentConfig};
@@ -104,6 +106,8 @@ pub struct EngineConfig {
     pub query_lifetime: Duration,
     /// How long a reply is kept for a repeat of its request id. (That of SubmitPreference is kept for good.)
     pub reply_lifetime: Duration,
+    /// How long the choices of a chat completion are kept to be compared; nothing of them where it is 0.
+    pub completion_lifetime: Duration,
     /// N of best-of-N where the caller says nothing.
     pub default_candidates: usize,
     /// Bounds of each resident model.
@@ -135,6 +139,7 @@ impl Default for EngineConfig {
         Self {
             query_lifetime: Duration::from_secs(3600),
             reply_lifetime: Duration::from_secs(24 * 3600),
+            completion_lifetime: Duration::from_secs(24 * 3600),
             default_candidates: 16,
             resident: ResidentConfig::default(),
             backbone: BackboneOptions::default(),

@@ -161,7 +161,7 @@ impl Engine {
             self.admit_user(tenant).await?;
             return Ok(Known { person: Person::average(model), seen: HashSet::new(), open: Vec::new() });
         };
-        let person = match Person::stored(model, revision, posterior)? {
+        let person = match Person::stored(model, revision, posterior) {
             Some(person) => person,
             None => self.refit(tenant, user, model).await?.unwrap_or_else(|| Person::average(model)),
         };

@@ -2,7 +2,7 @@ use nalgebra::{DMatrix, DVector};
 
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::{TenantId, UserId};
-use crate::math::Posterior;
+use crate::math::{MathError, Posterior};
 use crate::store::{Revision, StoredPosterior};
 
 /// A user as the verbs that read need them: what is known at one revision, under one model.
@@ -18,19 +18,26 @@ impl Person {
         Self { posterior: Posterior::of_prior(&model.prior), answers: 0, revision: 0 }
     }
 
-    /// From a stored fit, if it is that of `revision`; nothing if the user has to be fitted again.
+    /// From a stored fit, if it is that of `revision`; nothing if the user has to be fitted again, as where the fit cannot be
+    /// used: it follows from the log, which is the truth.
     pub(super) fn stored(
         model: &ServingModel,
         revision: Revision,
         posterior: Option<StoredPosterior>,
-    ) -> Result<Option<Self>, EngineError> {
+    ) -> Option<Self> {
         match posterior {
             Some(stored) if stored.revision == revision => {
                 let answers = stored.answers;
-                Ok(Some(Self { posterior: unpack(stored)?, answers, revision }))
+                match unpack(stored) {
+                    Ok(posterior) => Some(Self { posterior, answers, revision }),
+                    Err(error) => {
+                        tracing::warn!(%error, "a stored fit cannot be used, and is made again");
+                        None
+                    }
+                }
             }
-            None if revision == 0 => Ok(Some(Self::average(model))),
-            _ => Ok(None),
+            None if revision == 0 => Some(Self::average(model)),
+            _ => None,
         }
     }
 }
@@ -48,7 +55,7 @@ impl Engine {
     ) -> Result<Option<Person>, EngineError> {
         let person = match self.store().user(tenant, user, &model.version).await? {
             None => None,
-            Some(row) => match Person::stored(model, row.revision, row.posterior)? {
+            Some(row) => match Person::stored(model, row.revision, row.posterior) {
                 Some(person) => Some(person),
                 None => self.refit(tenant, user, model).await?,
             },
@@ -61,16 +68,12 @@ impl Engine {
     }
 }
 
-fn unpack(stored: StoredPosterior) -> Result<Posterior, EngineError> {
+fn unpack(stored: StoredPosterior) -> Result<Posterior, MathError> {
     let j = stored.coefficients.len();
     if stored.hessian.len() != j * j {
-        return Err(crate::math::MathError::Dimension {
-            what: "a stored Hessian".to_owned(),
-            expected: j * j,
-            given: stored.hessian.len(),
-        }
-        .into());
+        let what = "a stored Hessian".to_owned();
+        return Err(MathError::Dimension { what, expected: j * j, given: stored.hessian.len() });
     }
     let hessian = DMatrix::from_row_slice(j, j, &stored.hessian);
-    Ok(Posterior::from_parts(DVector::from_vec(stored.coefficients), hessian)?)
+    Posterior::from_parts(DVector::from_vec(stored.coefficients), hessian)
 }

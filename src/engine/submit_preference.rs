@@ -3,7 +3,9 @@ use serde::{Deserialize, Serialize};
 use super::idempotency::Call;
 use super::refit::{count, deltas_of, derived, evidence, fit, lacks_delta, one};
 use super::{Engine, EngineError, Profile, ServingModel};
-use crate::domain::{Comparison, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight};
+use crate::domain::{
+    Comparison, CompletionId, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight,
+};
 use crate::math::questions::CONVERGED_BITS;
 use crate::store::{Append, NewPreference, SubmissionSnapshot};
 
@@ -34,6 +36,22 @@ pub enum Target {
     Query(QueryId),
     /// A comparison of the caller's own.
     Comparison(Comparison),
+    /// Two choices of chat completions that answered the same prompt; the chosen one is A.
+    Choices {
+        /// The one that is preferred, unless the outcome says otherwise.
+        chosen: Choice,
+        /// The other one.
+        rejected: Choice,
+    },
+}
+
+/// A choice of a chat completion that the user was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// What it was answered under.
+    pub completion: CompletionId,
+    /// Which of its choices, from 0.
+    pub index: u32,
 }
 
 /// The answer is on disk.
@@ -119,7 +137,7 @@ impl Engine {
         let (user, version) = (&request.user, &model.version);
         let query = match request.target {
             Target::Query(id) => Some(id),
-            Target::Comparison(_) => None,
+            Target::Comparison(_) | Target::Choices { .. } => None,
         };
         let snapshot = self.store().submission_snapshot(tenant, user, version, query).await?;
         if !snapshot.answers.iter().any(lacks_delta) {
@@ -153,6 +171,11 @@ impl Engine {
                 return Err(EngineError::UserErased(request.user.clone()));
             }
             (Target::Query(id), None) => return Err(EngineError::QueryNotFound(*id)),
+            (Target::Choices { chosen, rejected }, _) => {
+                let (comparison, delta) =
+                    self.compared(tenant, &request.user, [*chosen, *rejected], model).await?;
+                (None, comparison, delta, snapshot.latest_gain.is_some_and(is_converged))
+            }
         };
         let delta = match delta {
             _ if request.outcome.preference().is_none() => None,

@@ -14,7 +14,9 @@ impl Engine {
             let draining = engine.draining().clone();
             while draining.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
                 match engine.store().sweep(engine.now()).await {
-                    Ok(swept) => tracing::debug!(swept.requests, swept.queries, "old rows thrown away"),
+                    Ok(swept) => {
+                        tracing::debug!(swept.requests, swept.queries, swept.choices, "old rows thrown away")
+                    }
                     Err(error) => tracing::warn!(%error, "old rows could not be thrown away"),
                 }
             }

@@ -24,11 +24,27 @@ pub struct Train {
     /// What of the backbone is trained.
     #[serde(default, skip_serializing_if = "Tune::is_head")]
     pub tune: Tune,
+    /// The value head that the model is to have, for VALUE_GUIDED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_head: Option<TrainValueHead>,
     /// Seed of everything drawn.
     pub seed: u64,
     /// The caller's key; the reply is given again to a repeat.
     #[serde(skip)]
     pub request_id: Option<RequestId>,
+}
+
+/// A value head, learned from completions of some of the data's prompts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainValueHead {
+    /// Name of the language model of this server's that completions are written with, and will be.
+    pub generator: String,
+    /// Most prompts that are completed.
+    pub prompts: usize,
+    /// Completions of each.
+    pub rollouts: usize,
+    /// Longest completion, in tokens.
+    pub max_tokens: usize,
 }
 
 /// What is trained on top of the backbone, or of it.
@@ -69,6 +85,9 @@ impl Engine {
         if request.tune != Tune::Head && !has_weights(&request.backbone) {
             let given = format!("{:?} of {:?}", request.tune, request.backbone);
             return Err(Invalid::new("tune", given, "Head, or a BERT, Qwen2 or Llama backbone").into());
+        }
+        if let Some(value_head) = &request.value_head {
+            self.check_writes_here(&value_head.generator)?;
         }
         let call = Call::new("Train", request.request_id, &request)?;
         if let Some(first) = self.recall(tenant, None, &call).await? {

@@ -1,6 +1,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -9,9 +12,10 @@ use uuid::Uuid;
 use super::training_job::Progress;
 use super::{Engine, EngineError, Train};
 use crate::domain::{JobId, ModelVersion};
-use crate::model::open_backbone;
+use crate::generate::{LocalGenerator, Sampling};
+use crate::model::{Artifact, RewardModel, open_backbone};
 use crate::store::{JobEnd, JobRow, Lease, StoreError};
-use crate::train::{self, Observer, Stage, TrainConfig, Trained};
+use crate::train::{self, Observer, Stage, TrainConfig, Trained, ValueHeadConfig};
 
 /// How often a job is begun before it counts as one that kills its workers.
 const ATTEMPTS: i64 = 5;
@@ -142,7 +146,14 @@ impl Engine {
     async fn make_model(&self, job: &JobRow, watch: Arc<JobWatch>) -> Result<ModelVersion, EngineError> {
         let request: Train = serde_json::from_slice(&job.request)?;
         let version = version_of(job.job_id)?;
+        let writer = match &request.value_head {
+            Some(value_head) => Some((value_head.clone(), self.writer(&value_head.generator, &watch).await?)),
+            None => None,
+        };
+        watch.writes.store(writer.is_some(), Ordering::Relaxed);
         let data = self.training_data(&job.tenant, &request, &watch).await?;
+        let prompts =
+            writer.as_ref().map(|(wanted, _)| some_of(data.prompts(), wanted.prompts, request.seed));
         let options = self.config().backbone.clone();
         let config = TrainConfig {
             base_functions: request.base_functions,
@@ -151,24 +162,56 @@ impl Engine {
             log_position: request.as_of,
         };
         let (backbone, tune) = (request.backbone, request.tune.config());
+        let (watched, opened) = (watch.clone(), options.clone());
         let trained = tokio::task::spawn_blocking(move || -> Result<Trained, EngineError> {
-            let mut watch = &*watch;
+            let mut watch = &*watched;
             Ok(match tune {
-                Some(tune) => train::train_tuned(&data, &config, &tune, &backbone, &options, &mut watch)?,
-                None => train::train(&data, &config, &*open_backbone(&backbone, &options)?, &mut watch)?,
+                Some(tune) => train::train_tuned(&data, &config, &tune, &backbone, &opened, &mut watch)?,
+                None => train::train(&data, &config, &*open_backbone(&backbone, &opened)?, &mut watch)?,
             })
         })
         .await??;
         let location = self.config().models.join(version.as_str());
-        let manifest = serde_json::to_string(&trained.artifact.save(&location).await?)?;
+        let mut manifest = trained.artifact.save(&location).await?;
+        if let (Some((wanted, writer)), Some(prompts)) = (writer, prompts) {
+            let (place, seed) = (location.clone(), request.seed);
+            let head = tokio::task::spawn_blocking(move || -> Result<_, EngineError> {
+                let model = RewardModel::open(&place, &options)?;
+                let sampling = Sampling { max_tokens: wanted.max_tokens, ..Sampling::default() };
+                let config = ValueHeadConfig { rollouts: wanted.rollouts, sampling, seed };
+                Ok(train::train_value_head(&model, &writer, &prompts, &config, &mut &*watch)?)
+            });
+            manifest = Artifact::add_value_head(&location, &head.await??).await?;
+        }
+        let manifest = serde_json::to_string(&manifest)?;
         let location = location.to_string();
         self.store().register_model(Some(&job.tenant), &version, &manifest, &location, self.now()).await?;
         Ok(version)
     }
 
+    /// The language model of that name, which may still be on its way into memory.
+    async fn writer(&self, name: &str, watch: &JobWatch) -> Result<LocalGenerator, EngineError> {
+        loop {
+            match self.local_generator(name) {
+                Err(EngineError::GeneratorNotResident(_)) if watch.goes_on() => {
+                    tokio::time::sleep(self.config().job_poll).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
     fn lease_millis(&self) -> i64 {
         i64::try_from(self.config().job_lease.as_millis()).unwrap_or(i64::MAX / 2)
     }
+}
+
+/// At most `most` of the prompts, drawn by the seed.
+fn some_of(prompts: &[String], most: usize, seed: u64) -> Vec<String> {
+    let mut prompts = prompts.to_vec();
+    prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    prompts.truncate(most);
+    prompts
 }
 
 /// A job's model is named after it.
@@ -179,6 +222,9 @@ fn version_of(job: JobId) -> Result<ModelVersion, EngineError> {
 
 /// The share of a training at which its backbone is tuned, where it is.
 const TUNED: f64 = 0.7;
+
+/// The share of a training at which the model is there, where a value head follows.
+const MODEL: f64 = 0.3;
 
 /// Why a training is to stop before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +243,8 @@ pub(super) struct JobWatch {
     stop: AtomicU8,
     /// Whether a backbone is tuned.
     tunes: AtomicBool,
+    /// Whether a value head is learned at the end.
+    writes: AtomicBool,
     progress: Mutex<Progress>,
 }
 
@@ -206,6 +254,7 @@ impl JobWatch {
         Self {
             stop: AtomicU8::new(0),
             tunes: AtomicBool::new(false),
+            writes: AtomicBool::new(false),
             progress: Mutex::new(Progress { share: 0.0, stage, started }),
         }
     }
@@ -239,6 +288,7 @@ impl Observer for &JobWatch {
             Stage::Tune => (0.2, 0.7),
             Stage::Measure => (0.7, 0.85),
             Stage::Fit => (0.85, 1.0),
+            Stage::ValueHead => (0.0, 1.0),
         };
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let mut whole = from + (to - from) * share;
@@ -246,6 +296,11 @@ impl Observer for &JobWatch {
             self.tunes.store(true, Ordering::Relaxed);
         } else if self.tunes.load(Ordering::Relaxed) {
             whole = TUNED + (1.0 - TUNED) * whole;
+        }
+        if stage == Stage::ValueHead {
+            whole = MODEL + (1.0 - MODEL) * share;
+        } else if self.writes.load(Ordering::Relaxed) {
+            whole *= MODEL;
         }
         progress.share = whole;
         progress.stage = stage.describe().to_owned();

@@ -1,6 +1,7 @@
 //! What personal generation is worth (Figure 2, lower row): people whose taste λ* is known answer questions, and each strategy
 //! writes for them from what the answers tell.
 
+mod judge;
 mod report;
 mod strategy;
 mod texts;
@@ -11,6 +12,7 @@ use nalgebra::{DMatrix, DVector};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+pub use judge::{Duel, Judged, judge};
 pub use report::{Generated, GenerationPoint};
 pub use strategy::Strategy;
 
@@ -38,6 +40,8 @@ pub struct GenerationConfig {
     pub candidates: usize,
     /// |A| of a guided step.
     pub guided_tokens: usize,
+    /// Completions of each strategy after the most answers that are kept beside unguided ones, for a judge.
+    pub duels: usize,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Of all that is drawn.
@@ -46,6 +50,8 @@ pub struct GenerationConfig {
 
 /// A prompt with its unguided completions.
 struct Candidates {
+    /// Its place among the prompts.
+    at: usize,
     prompt: String,
     written: Vec<Written>,
     features: Vec<DVector<f64>>,
@@ -103,7 +109,8 @@ pub fn generation(
     let record = &model.manifest().prior;
     let prior = Prior::new(record.mean(), record.covariance())?;
 
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut duels) = (Vec::new(), Vec::new());
+    let labels = &model.manifest().labels;
     let most = config.answers.iter().copied().max().unwrap_or(0);
     for person in 0..config.people {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -115,14 +122,44 @@ pub fn generation(
             for &strategy in &config.strategies {
                 for (at, one) in written_for.iter().enumerate() {
                     let seed = config.seed.wrapping_add(((person * written_for.len() + at) as u64) << 16);
-                    let outcome = one.answered(&scribe, strategy, posterior, &taste, head, (seed, config))?;
+                    let (outcome, text) =
+                        one.answered(&scribe, strategy, posterior, &taste, head, (seed, config))?;
                     outcomes.push((strategy, answers, person, outcome));
+                    let place = person * written_for.len() + at;
+                    if answers == most
+                        && strategy != Strategy::BestOf(1)
+                        && config.keeps(place, written_for.len())
+                    {
+                        duels.push(Duel {
+                            strategy,
+                            person,
+                            taste: judge::taste_in_words(labels, &taste)?,
+                            prompt: one.prompt.clone(),
+                            ours: text,
+                            theirs: one.written[0].text.clone(),
+                        });
+                    }
                 }
             }
         }
         progress(0.3 + 0.7 * (person + 1) as f64 / config.people as f64);
     }
-    Ok(Generated::of(&outcomes, config, written_for, model, generator))
+    Ok(Generated { duels, ..Generated::of(&outcomes, config, written_for, model, generator) })
+}
+
+impl GenerationConfig {
+    /// Pairs that are kept for a judge, where `prompts` are written for.
+    pub fn pairs_to_judge(&self, prompts: usize) -> usize {
+        let strategies = self.strategies.iter().filter(|strategy| **strategy != Strategy::BestOf(1)).count();
+        strategies * self.duels.min(self.people * prompts)
+    }
+
+    /// Whether the pair at `place` among a strategy's is one of those kept, which lie evenly over people and prompts.
+    fn keeps(&self, place: usize, prompts: usize) -> bool {
+        let all = self.people * prompts;
+        let kept = self.duels.min(all);
+        place * kept / all != (place + 1) * kept / all
+    }
 }
 
 /// λ* ~ N(μ, Σ)
@@ -163,15 +200,14 @@ impl Candidates {
         config: &GenerationConfig,
         at: usize,
     ) -> Result<Self, EvaluateError> {
-        let started = Instant::now();
         let seed = config.seed.wrapping_add(at as u64);
-        let written = scribe.write(prompt, config.candidates, seed, None)?;
-        let seconds = started.elapsed().as_secs_f64() / config.candidates as f64;
+        let (written, seconds) = scribe.write(prompt, config.candidates, seed, None)?;
+        let seconds = seconds / config.candidates as f64;
         let features = scribe.features(prompt, &written)?;
         let mean = DMatrix::from_columns(&features).column_mean();
         let total: f64 = written.iter().map(|one| one.log_likelihood).sum();
         let log_likelihood = total / written.len() as f64;
-        Ok(Self { prompt: prompt.to_owned(), written, features, mean, log_likelihood, seconds })
+        Ok(Self { at, prompt: prompt.to_owned(), written, features, mean, log_likelihood, seconds })
     }
 
     /// One person's completion by one strategy.
@@ -183,22 +219,32 @@ impl Candidates {
         taste: &DVector<f64>,
         head: Option<&ValueHead>,
         (seed, config): (u64, &GenerationConfig),
-    ) -> Result<Outcome, EvaluateError> {
+    ) -> Result<(Outcome, String), EvaluateError> {
         match (strategy, head) {
             (Strategy::BestOf(n), _) => {
                 let n = n.min(self.features.len());
                 let best = best_of_n(&self.features[..n], posterior, 0.0)?[0].index;
-                let log_likelihood = self.written[best].log_likelihood;
-                Ok(self.outcome(&self.features[best], taste, log_likelihood, self.seconds * n as f64))
+                let written = &self.written[best];
+                let seconds = self.seconds * n as f64;
+                Ok(self.outcome((written, &self.features[best]), taste, seconds))
+            }
+            (Strategy::Rejecting(n), _) => {
+                // The same candidates that best-of-N has, with the same seed.
+                let seed = config.seed.wrapping_add(self.at as u64);
+                let started = Instant::now();
+                let written = scribe.write_rejecting(&self.prompt, n, seed, posterior)?;
+                let seconds = started.elapsed().as_secs_f64();
+                let written = scribe.judged(&self.prompt, written)?;
+                let features = scribe.features(&self.prompt, &written)?;
+                let best = best_of_n(&features, posterior, 0.0)?[0].index;
+                Ok(self.outcome((&written[best], &features[best]), taste, seconds))
             }
             (Strategy::ValueGuided(scale), Some(head)) => {
                 let direction = head.direction(posterior.coefficients(), scale);
                 let guidance = Guidance { direction, tokens: config.guided_tokens };
-                let started = Instant::now();
-                let written = scribe.write(&self.prompt, 1, seed, Some(guidance))?;
-                let seconds = started.elapsed().as_secs_f64();
+                let (written, seconds) = scribe.write(&self.prompt, 1, seed, Some(guidance))?;
                 let features = scribe.features(&self.prompt, &written)?;
-                Ok(self.outcome(&features[0], taste, written[0].log_likelihood, seconds))
+                Ok(self.outcome((&written[0], &features[0]), taste, seconds))
             }
             (Strategy::ValueGuided(_), None) => unreachable!("checked before anything was written"),
         }
@@ -206,11 +252,10 @@ impl Candidates {
 
     fn outcome(
         &self,
-        phi: &DVector<f64>,
+        (written, phi): (&Written, &DVector<f64>),
         taste: &DVector<f64>,
-        log_likelihood: f64,
         seconds: f64,
-    ) -> Outcome {
+    ) -> (Outcome, String) {
         let reward = taste.dot(phi);
         let others = self.features.iter().map(|other| taste.dot(other));
         let wins: f64 = others
@@ -220,11 +265,12 @@ impl Candidates {
                 std::cmp::Ordering::Less => 0.0,
             })
             .sum();
-        Outcome {
+        let outcome = Outcome {
             reward: reward - taste.dot(&self.mean),
             win: wins / self.features.len() as f64,
-            log_likelihood: log_likelihood - self.log_likelihood,
+            log_likelihood: written.log_likelihood - self.log_likelihood,
             seconds,
-        }
+        };
+        (outcome, written.text.clone())
     }
 }

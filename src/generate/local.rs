@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use super::scheduler::{Job, Scheduler};
-use super::{Completions, GenerateError, Generator, Request};
+use super::{Abandoned, Completions, GenerateError, Generator, Request};
 use crate::model::LanguageModel;
 
 /// A language model in memory, on a thread of its own behind a bounded queue. Clones are handles to the same thread.
@@ -76,6 +76,10 @@ impl LocalGenerator {
 }
 
 impl Generator for LocalGenerator {
+    fn local(&self) -> Option<&LocalGenerator> {
+        Some(self)
+    }
+
     fn language_model(&self) -> Option<&str> {
         Some(self.shared.model.hash())
     }
@@ -93,7 +97,8 @@ impl Generator for LocalGenerator {
         }
         let (events, receiver) = mpsc::unbounded_channel();
         let prompt_tokens = Some(prompt.len());
-        let job = Job { prompt, count, sampling, seed, guidance, events };
+        let abandoned = Abandoned::none_of(count);
+        let job = Job { prompt, count, sampling, seed, guidance, events, abandoned: abandoned.clone() };
         match &*lock(&self.shared.sender) {
             None => return Err(GenerateError::Stopped),
             Some(sender) => sender.try_send(job).map_err(|error| match error {
@@ -103,7 +108,7 @@ impl Generator for LocalGenerator {
                 mpsc::error::TrySendError::Closed(_) => GenerateError::Stopped,
             })?,
         }
-        Ok(Completions { prompt_tokens, events: receiver })
+        Ok(Completions { prompt_tokens, events: receiver, abandoned })
     }
 }
 

@@ -8,10 +8,14 @@ mod best_of_n;
 mod local;
 mod openai;
 mod pool;
+mod rejection;
 mod sampling;
 mod scheduler;
 mod style;
 mod text_stream;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -19,6 +23,7 @@ pub use best_of_n::{Ranking, best_of_n};
 pub use local::{LocalConfig, LocalGenerator};
 pub use openai::{OpenAi, OpenAiConfig};
 pub use pool::PoolGenerator;
+pub use rejection::Rejection;
 pub use sampling::Sampling;
 pub use style::style_instruction;
 
@@ -33,6 +38,11 @@ pub trait Generator: Send + Sync {
     /// Whether completions are written, and not found among what is there.
     fn writes(&self) -> bool {
         true
+    }
+
+    /// Itself, where it writes with a language model in this process.
+    fn local(&self) -> Option<&LocalGenerator> {
+        None
     }
 
     /// The hash of the language model that writes, whose hidden states a value head may read; nothing where there is none at
@@ -113,6 +123,22 @@ pub struct Completions {
     /// Tokens of the prompt; nothing where the generator does not count.
     pub prompt_tokens: Option<usize>,
     pub(crate) events: mpsc::UnboundedReceiver<Result<Event, GenerateError>>,
+    pub(crate) abandoned: Abandoned,
+}
+
+/// Which of a request's completions nobody waits for any more, by index.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Abandoned(Arc<[AtomicBool]>);
+
+impl Abandoned {
+    /// None of `count`.
+    fn none_of(count: usize) -> Self {
+        Self((0..count).map(|_| AtomicBool::new(false)).collect())
+    }
+
+    fn has(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|abandoned| abandoned.load(Ordering::Relaxed))
+    }
 }
 
 /// What happens to a completion.
@@ -124,6 +150,8 @@ pub enum Event {
         index: usize,
         /// Whole characters, never part of a stop text.
         text: String,
+        /// Tokens of the completion by now; 0 where the generator does not count.
+        tokens: usize,
     },
     /// It is over.
     Finished {
@@ -147,6 +175,19 @@ impl Completions {
         self.events.recv().await
     }
 
+    /// As [`Self::next`], on a thread that may block.
+    pub fn blocking_next(&mut self) -> Option<Result<Event, GenerateError>> {
+        self.events.blocking_recv()
+    }
+
+    /// Gives up one of the completions, if the generator is one that listens: it is not written any further. What is already on its
+    /// way may still come.
+    pub fn abandon(&self, index: usize) {
+        if let Some(abandoned) = self.abandoned.0.get(index) {
+            abandoned.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Waits for all of them; in the order of their indices.
     pub async fn all(mut self) -> Result<Vec<Completion>, GenerateError> {
         let mut finished = Vec::new();
@@ -161,7 +202,7 @@ impl Completions {
     /// As [`Self::all`], on a thread that may block.
     pub fn blocking_all(mut self) -> Result<Vec<Completion>, GenerateError> {
         let mut finished = Vec::new();
-        while let Some(event) = self.events.blocking_recv() {
+        while let Some(event) = self.blocking_next() {
             if let Event::Finished { index, completion } = event? {
                 finished.push((index, completion));
             }
@@ -174,10 +215,10 @@ impl Completions {
         let (sender, events) = mpsc::unbounded_channel();
         for (index, completion) in completions.into_iter().enumerate() {
             // The receiver is held here.
-            let _ = sender.send(Ok(Event::Delta { index, text: completion.text.clone() }));
+            let _ = sender.send(Ok(Event::Delta { index, text: completion.text.clone(), tokens: 0 }));
             let _ = sender.send(Ok(Event::Finished { index, completion }));
         }
-        Self { prompt_tokens: None, events }
+        Self { prompt_tokens: None, events, abandoned: Abandoned::default() }
     }
 }
 
@@ -244,6 +285,12 @@ pub enum GenerateError {
     /// The language model failed over this batch; it goes on with the next.
     #[error("the language model failed over this batch: {0}")]
     Failed(String),
+    /// A language model whose numbers got out of hand over this text; others that are written beside it go on.
+    #[error("the language model {model} gave a number that is not finite, and this completion cannot go on")]
+    NotFinite {
+        /// Its short name.
+        model: String,
+    },
     /// The local language model, its tokenizer or its template.
     #[error(transparent)]
     Model(#[from] ModelError),

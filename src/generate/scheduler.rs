@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use super::sampling::{Candidate, draw, likeliest, top};
 use super::text_stream::TextStream;
-use super::{Completion, Event, Finish, GenerateError, Guidance, Sampling};
-use crate::model::{Extension, Hidden, LanguageModel, ModelError, Sequence};
+use super::{Abandoned, Completion, Event, Finish, GenerateError, Guidance, Sampling};
+use crate::model::{Extension, Hidden, LanguageModel, Sequence};
 
 /// A request on its way to the thread.
 pub(super) struct Job {
@@ -21,6 +21,7 @@ pub(super) struct Job {
     pub(super) seed: u64,
     pub(super) guidance: Option<Guidance>,
     pub(super) events: mpsc::UnboundedSender<Result<Event, GenerateError>>,
+    pub(super) abandoned: Abandoned,
 }
 
 /// What the thread keeps.
@@ -46,6 +47,7 @@ struct Writing {
     guidance: Option<Arc<Guidance>>,
     rng: ChaCha8Rng,
     events: mpsc::UnboundedSender<Result<Event, GenerateError>>,
+    abandoned: Abandoned,
 }
 
 /// What a sequence reads in this pass.
@@ -82,7 +84,7 @@ impl Scheduler {
                     let _ = events.send(Err(error));
                 }
             }
-            self.active.retain(|one| !one.events.is_closed());
+            self.active.retain(|one| !one.events.is_closed() && !one.abandoned.has(one.index));
             if let Err(error) = guarded(|| self.pass()) {
                 tracing::error!(generator = self.model.id(), %error, "the completions under way are given up");
                 for one in self.active.drain(..) {
@@ -94,7 +96,7 @@ impl Scheduler {
 
     /// Reads the prompt once, and begins its completions.
     fn admit(&mut self, job: Job) -> Result<(), GenerateError> {
-        let Job { prompt, count, sampling, seed, guidance, events } = job;
+        let Job { prompt, count, sampling, seed, guidance, events, abandoned } = job;
         let mut sequence = self.model.sequence()?;
         let extension = Extension { sequence: &mut sequence, tokens: &prompt, alternatives: false };
         let hidden = self.model.extend(&mut [extension])?;
@@ -121,6 +123,7 @@ impl Scheduler {
                 guidance: guidance.clone(),
                 rng,
                 events: events.clone(),
+                abandoned: abandoned.clone(),
             });
         }
         Ok(())
@@ -172,7 +175,12 @@ impl Scheduler {
 
 impl Writing {
     /// What is to be read next; nothing where the completion is over.
-    fn turn(&mut self, model: &LanguageModel) -> Result<Option<Turn>, ModelError> {
+    fn turn(&mut self, model: &LanguageModel) -> Result<Option<Turn>, GenerateError> {
+        // A token that cannot come next may have -∞; one at least has to be finite.
+        let is_usable = |logit: &f32| !logit.is_nan() && *logit != f32::INFINITY;
+        if !self.logits.iter().all(is_usable) || !self.logits.iter().any(|logit| logit.is_finite()) {
+            return Err(GenerateError::NotFinite { model: model.id().to_owned() });
+        }
         self.sampling.penalise(&mut self.logits, &self.tokens);
         match &self.guidance {
             None => {
@@ -202,15 +210,20 @@ impl Writing {
         hidden: &Hidden,
         first: usize,
         model: &LanguageModel,
-    ) -> Result<Option<usize>, ModelError> {
+    ) -> Result<Option<usize>, GenerateError> {
         let Some(scores) = &turn.alternatives else { return Ok(Some(0)) };
         let direction = self.guidance.as_ref().map_or(&[][..], |guidance| &guidance.direction);
         let mut guided = Vec::with_capacity(scores.len());
         for (at, score) in scores.iter().enumerate() {
             let row = hidden.row(first + at)?;
             let value: f64 = row.iter().zip(direction).map(|(h, u)| f64::from(*h) * f64::from(*u)).sum();
-            // Positions stand for the tokens here.
-            guided.push((at as u32, score + value));
+            // Positions stand for the tokens here. After one without a number the text could not go on.
+            if value.is_finite() {
+                guided.push((at as u32, score + value));
+            }
+        }
+        if guided.is_empty() {
+            return Err(GenerateError::NotFinite { model: model.id().to_owned() });
         }
         let candidates: Vec<Candidate> = if self.sampling.temperature == 0.0 {
             likeliest(guided.into_iter()).into_iter().collect()
@@ -224,13 +237,13 @@ impl Writing {
     }
 
     /// Tells whoever listens that there will be no completion.
-    fn fail<T>(&self, error: ModelError) -> Option<T> {
-        let _ = self.events.send(Err(error.into()));
+    fn fail<T>(&self, error: GenerateError) -> Option<T> {
+        let _ = self.events.send(Err(error));
         None
     }
 
     /// Adds a token to the text and tells whoever listens; whether the completion is over.
-    fn write(&mut self, token: u32, model: &LanguageModel) -> Result<bool, ModelError> {
+    fn write(&mut self, token: u32, model: &LanguageModel) -> Result<bool, GenerateError> {
         if model.is_end(token) {
             return self.finish(Finish::Stop, model);
         }
@@ -250,7 +263,7 @@ impl Writing {
         Ok(false)
     }
 
-    fn finish(&mut self, finish: Finish, model: &LanguageModel) -> Result<bool, ModelError> {
+    fn finish(&mut self, finish: Finish, model: &LanguageModel) -> Result<bool, GenerateError> {
         if let Some(stream) = self.stream.take() {
             let rest = stream.finish(model)?;
             self.give(rest);
@@ -265,7 +278,8 @@ impl Writing {
     fn give(&mut self, text: String) {
         if !text.is_empty() {
             self.text.push_str(&text);
-            let _ = self.events.send(Ok(Event::Delta { index: self.index, text }));
+            let tokens = self.tokens.len() - self.prompt_tokens;
+            let _ = self.events.send(Ok(Event::Delta { index: self.index, text, tokens }));
         }
     }
 }

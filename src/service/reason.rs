@@ -83,6 +83,7 @@ reasons! {
     UserNotFound = "USER_NOT_FOUND": NotFound, NOT_FOUND, No;
     UserErased = "USER_ERASED": NotFound, NOT_FOUND, No;
     QueryNotFound = "QUERY_NOT_FOUND": NotFound, NOT_FOUND, No;
+    CompletionNotFound = "COMPLETION_NOT_FOUND": NotFound, NOT_FOUND, No;
     PreferenceNotFound = "PREFERENCE_NOT_FOUND": NotFound, NOT_FOUND, No;
     PoolNotFound = "POOL_NOT_FOUND": NotFound, NOT_FOUND, No;
     PromptNotInPool = "PROMPT_NOT_IN_POOL": NotFound, NOT_FOUND, No;
@@ -154,6 +155,7 @@ impl From<&EngineError> for Reason {
             EngineError::UserNotFound(_) => Self::UserNotFound,
             EngineError::UserErased(_) => Self::UserErased,
             EngineError::QueryNotFound(_) => Self::QueryNotFound,
+            EngineError::CompletionNotFound { .. } => Self::CompletionNotFound,
             EngineError::QueryAlreadyAnswered(_) => Self::QueryAlreadyAnswered,
             EngineError::PreferenceNotFound(_) => Self::PreferenceNotFound,
             EngineError::RevisionNotReached { .. } => Self::RevisionNotReached,

@@ -8,7 +8,7 @@ use crate::domain::{ContentHash, ModelVersion, TenantId, UserId};
 const ERASURE_MEMORY: UnixMillis = 24 * 60 * 60 * 1000;
 
 impl Store {
-    /// Erases every trace of the user, in one transaction: log, fits, questions, replies, lines of datasets, and
+    /// Erases every trace of the user, in one transaction: log, fits, questions, completions, replies, lines of datasets, and
     /// embeddings of their texts that are nobody's candidates. A keyed hash of the name remains. `trained_on` are the
     /// tenant's models whose training data had them; each counts one more erased person.
     pub async fn delete_user(
@@ -29,9 +29,12 @@ impl Store {
         erase_embeddings(&mut tx, tenant, user).await?;
         tx.execute("DELETE FROM users WHERE tenant = $1 AND user_id = $2", values![tenant, user]).await?;
         tx.execute("DELETE FROM request WHERE tenant = $1 AND user_id = $2", values![tenant, user]).await?;
+        let choices = tx
+            .execute("DELETE FROM completion WHERE tenant = $1 AND user_id = $2", values![tenant, user])
+            .await?;
         let lines = erase_dataset_rows(&mut tx, tenant, user, now).await?;
         let hash = self.erasure_hash(tenant, user);
-        if known == 0 && lines == 0 {
+        if known == 0 && lines == 0 && choices == 0 {
             let again = self.is_lately_erased(&mut tx, tenant, user, now).await?;
             return Ok(if again { Erasure::AlreadyErased } else { Erasure::NotFound });
         }

@@ -14,6 +14,7 @@
 //! | `preference` | the log: every answer with its texts, request digest and reply | truth |
 //! | `preference_feature` | δ of an answer under a model version | derived |
 //! | `user_posterior` | λ and H of a user under a model version, at a revision | derived |
+//! | `completion` | choices of chat completions, for as long as they may be compared | truth, until it expires |
 //! | `query` | questions asked, stored before they are answered with | truth |
 //! | `request` | replies of other calls by request id | truth, until it expires |
 //! | `erased_user` | keyed hash of an erased user | truth |
@@ -34,6 +35,7 @@
 mod api_keys;
 mod asking;
 mod changes;
+mod completions;
 mod config;
 mod connect;
 mod datasets;
@@ -61,8 +63,8 @@ pub use datasets::LineDigest;
 pub use error::StoreError;
 pub use export::DatasetPlace;
 pub use rows::{
-    Answer, ApiKeyRow, Append, AskedQuery, Asking, AskingPerson, AskingSnapshot, DatasetRow, Derived,
-    Erasure, Idempotent, Imported, JobEnd, JobRow, JobState, Lease, LogRow, ModelRow, ModelState,
+    Answer, ApiKeyRow, Append, AskedQuery, Asking, AskingPerson, AskingSnapshot, ChoiceRow, DatasetRow,
+    Derived, Erasure, Idempotent, Imported, JobEnd, JobRow, JobState, Lease, LogRow, ModelRow, ModelState,
     NewPreference, PoolRow, PoolVersion, PreferenceRow, QueryRow, Recall, Revision, ServingRow,
     StoredPosterior, SubmissionSnapshot, Undo, UnixMillis, UserRow, UserSnapshot,
 };

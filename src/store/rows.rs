@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Comparison, DatasetId, JobId, ModelVersion, Outcome, PairKey, PoolName, PreferenceId, QueryId, RequestId,
-    Scopes, TenantId, UserId, Weight,
+    Comparison, CompletionId, DatasetId, JobId, ModelVersion, Outcome, PairKey, PoolName, PreferenceId,
+    QueryId, RequestId, Scopes, TenantId, UserId, Weight,
 };
 
 /// Milliseconds since 1970-01-01 UTC.
@@ -272,6 +272,27 @@ pub struct QueryRow {
     pub expires: UnixMillis,
     /// The live answer, if there is one. Ignored when a query is saved.
     pub answered: Option<PreferenceId>,
+}
+
+/// A choice of a chat completion that a user was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChoiceRow {
+    /// What the completion was answered under.
+    pub completion_id: CompletionId,
+    /// Which of its choices, from 0.
+    pub choice: u32,
+    /// x
+    pub prompt: String,
+    /// y
+    pub response: String,
+    /// The model that chose it.
+    pub model_version: ModelVersion,
+    /// φ(x, y) under that model, so that a comparison embeds nothing.
+    pub features: Vec<f64>,
+    /// When it was asked for.
+    pub created: UnixMillis,
+    /// Until when it is remembered.
+    pub expires: UnixMillis,
 }
 
 /// The key of a call that may be repeated, and the reply to give again.

@@ -11,8 +11,8 @@ use sqlx::{Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transacti
 use super::StoreError;
 use super::postgres::{self, Connections};
 use crate::domain::{
-    ContentHash, DatasetId, Invalid, JobId, ModelVersion, PairKey, PoolName, PreferenceId, QueryId,
-    RequestId, TenantId, UserId,
+    CompletionId, ContentHash, DatasetId, Invalid, JobId, ModelVersion, PairKey, PoolName, PreferenceId,
+    QueryId, RequestId, TenantId, UserId,
 };
 
 /// A parameter of a statement. Its kind is known even when it is null, since Postgres asks for it.
@@ -356,7 +356,7 @@ macro_rules! id_values {
         }
     )* };
 }
-id_values!(PreferenceId, QueryId, RequestId, JobId);
+id_values!(CompletionId, PreferenceId, QueryId, RequestId, JobId);
 
 impl<'a> From<&'a str> for Value<'a> {
     fn from(text: &'a str) -> Self {

@@ -11,6 +11,8 @@ pub struct Swept {
     pub requests: u64,
     /// Questions that expired a month ago and were never answered.
     pub queries: u64,
+    /// Choices of chat completions whose time was over.
+    pub choices: u64,
 }
 
 impl Store {
@@ -29,6 +31,7 @@ impl Store {
                 values![now - UNANSWERED_MEMORY],
             )
             .await?;
-        Ok(Swept { requests, queries })
+        let choices = self.db.execute("DELETE FROM completion WHERE expires <= $1", values![now]).await?;
+        Ok(Swept { requests, queries, choices })
     }
 }

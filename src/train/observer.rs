@@ -15,12 +15,14 @@ pub enum Stage {
     Measure,
     /// Fits the model that is kept, on all judgments.
     Fit,
+    /// Where there is to be a value head: writes completions and learns what comes of them.
+    ValueHead,
 }
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 6] =
-        [Self::Start, Self::Backbone, Self::Embed, Self::Tune, Self::Measure, Self::Fit];
+    pub const ALL: [Self; 7] =
+        [Self::Start, Self::Backbone, Self::Embed, Self::Tune, Self::Measure, Self::Fit, Self::ValueHead];
 
     /// What is being done, for people.
     pub fn describe(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Stage {
             Self::Tune => "choosing hyperparameters",
             Self::Measure => "measuring on held-out people",
             Self::Fit => "fitting on all judgments",
+            Self::ValueHead => "learning the value head",
         }
     }
 }

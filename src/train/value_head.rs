@@ -3,7 +3,8 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::TrainError;
+use super::watch::Watch;
+use super::{Observer, Stage, TrainError};
 use crate::generate::{Completion, Completions, Generator, LocalGenerator, Prompt, Request, Sampling};
 use crate::math::NormalEquations;
 use crate::model::{Extension, LanguageModel, PositionScore, RewardModel, Text, ValueHead, ValueHeadRecord};
@@ -51,7 +52,7 @@ pub fn train_value_head(
     generator: &LocalGenerator,
     prompts: &[String],
     config: &ValueHeadConfig,
-    progress: &mut dyn FnMut(f64),
+    observer: &mut dyn Observer,
 ) -> Result<ValueHead, TrainError> {
     if prompts.len() < PROMPTS || config.rollouts < 2 {
         return Err(TrainError::ValueHeadData {
@@ -60,6 +61,7 @@ pub fn train_value_head(
             least: PROMPTS,
         });
     }
+    let mut watch = Watch::begin(observer, Stage::ValueHead);
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
     let (d, j, fifth) = (generator.model().dimension(), model.base_functions(), prompts.len() / 5);
@@ -80,7 +82,7 @@ pub fn train_value_head(
                 _ => rows.iter().for_each(|rows| learned.add(&rows.x, &rows.y)),
             }
         }
-        progress(((at + 1) * SIDE_BY_SIDE).min(order.len()) as f64 / order.len() as f64);
+        watch.reach(((at + 1) * SIDE_BY_SIDE).min(order.len()) as f64 / order.len() as f64)?;
     }
 
     let mut best: Option<(f64, f64)> = None;

@@ -1,5 +1,9 @@
 //! ImportPreferences, Train and the jobs.
 
+use std::sync::Arc;
+
+use pref::generate::{LocalConfig, LocalGenerator};
+use pref::model::{BackboneOptions, LanguageModel};
 use pref::service::proto::training_service_client::TrainingServiceClient;
 use pref::service::proto::*;
 use secrecy::SecretString;
@@ -213,6 +217,47 @@ on_both_stores! {
         app.activate(&app.trained(head).await).await.unwrap();
         assert_ne!(app.score(score).await.unwrap().responses, scored.responses, "of another backbone");
     }
+}
+
+/// From two short completions of ten prompts nothing can be learned; the job comes as far as finding that out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_head_that_does_not_predict_fails_its_job_and_no_model_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    made_decoder(folder.path());
+    let model = LanguageModel::open(&folder.path().to_string_lossy(), &BackboneOptions::default()).unwrap();
+    let local = LocalGenerator::start(Arc::new(model), LocalConfig::default()).unwrap();
+    let app = TestApp::with_generators(&[("made", Arc::new(local.clone()))]).await;
+    app.import_preferences("tastes", &tastes(6, 12)).await.unwrap();
+    let wanted = |generator: &str, rollouts| TrainRequest {
+        value_head: Some(TrainValueHead {
+            generator: generator.to_owned(),
+            prompts: 10,
+            rollouts,
+            max_tokens: 12,
+        }),
+        ..on("tastes")
+    };
+    for (request, field) in [
+        (wanted("", 2), "value_head.generator"),
+        (wanted("pool", 2), "value_head.generator"),
+        (wanted("made", 1), "value_head.rollouts"),
+    ] {
+        assert_eq!(refused_field(app.train(request).await), (Code::InvalidArgument, field.to_owned()));
+    }
+    let before =
+        app.training().list_models(ListModelsRequest::default()).await.unwrap().into_inner().models.len();
+    let job = app.train(wanted("made", 2)).await.unwrap();
+    let states = app.until_ended(&job.job_id).await;
+    let progress: Vec<_> = states.iter().map(|job| job.progress).collect();
+    assert!(progress.is_sorted(), "{progress:?}");
+    let end = states.last().unwrap();
+    assert_eq!(end.state(), TrainingJobState::Failed);
+    assert!(end.error.contains("the value head does not predict"), "{}", end.error);
+    let after =
+        app.training().list_models(ListModelsRequest::default()).await.unwrap().into_inner().models.len();
+    assert_eq!(before, after);
+    app.stop().await;
+    local.shutdown();
 }
 
 on_both_stores! {

@@ -25,7 +25,7 @@ const KEY: &str = "sk-not-to-be-told";
 
 /// What an upstream does with a request.
 #[derive(Debug, Clone)]
-enum Answer {
+pub(crate) enum Answer {
     /// An event stream of this data, then the end of the connection.
     Stream(Vec<String>),
     /// A whole reply.
@@ -39,7 +39,7 @@ enum Answer {
 }
 
 /// A server that gives the answers in turn, the last one again and again, and keeps what it was asked.
-struct Upstream {
+pub(crate) struct Upstream {
     url: String,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
     /// Hears of every caller who hung up on an endless answer.
@@ -47,7 +47,7 @@ struct Upstream {
 }
 
 impl Upstream {
-    async fn start(answers: Vec<Answer>) -> Self {
+    pub(crate) async fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let (sender, left) = mpsc::unbounded_channel();
@@ -82,7 +82,7 @@ impl Upstream {
         }
     }
 
-    fn generator(&self) -> OpenAi {
+    pub(crate) fn generator(&self) -> OpenAi {
         OpenAi::new(self.config()).unwrap()
     }
 }
@@ -142,7 +142,7 @@ async fn write(stream: &mut TcpStream, text: &str) {
     let _ = stream.write_all(text.as_bytes()).await;
 }
 
-fn delta(index: usize, text: &str) -> String {
+pub(crate) fn delta(index: usize, text: &str) -> String {
     json!({"choices": [{"index": index, "delta": {"content": text}, "finish_reason": null}]}).to_string()
 }
 
@@ -150,7 +150,7 @@ fn finish(index: usize, reason: &str) -> String {
     json!({"choices": [{"index": index, "delta": {}, "finish_reason": reason}]}).to_string()
 }
 
-fn done() -> String {
+pub(crate) fn done() -> String {
     "[DONE]".to_owned()
 }
 
@@ -182,7 +182,7 @@ async fn several_completions_are_asked_for_at_once_and_streamed() {
     while let Some(event) = completions.next().await {
         events.push(event.unwrap());
     }
-    let text = |index, text: &str| Event::Delta { index, text: text.to_owned() };
+    let text = |index, text: &str| Event::Delta { index, text: text.to_owned(), tokens: 0 };
     let finished = |index, completion| Event::Finished { index, completion };
     let expected = [
         text(1, "Good "),

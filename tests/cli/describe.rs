@@ -13,7 +13,7 @@ use crate::{command, fails, succeeds, text};
 type Request = (String, Value);
 
 /// Replies to every request with this status and body, and hands on what was asked.
-fn language_model(status: &'static str, body: Value) -> (String, Receiver<Request>) {
+pub(crate) fn language_model(status: &'static str, body: Value) -> (String, Receiver<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     let (sender, asked) = channel();

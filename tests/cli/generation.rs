@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::describe::language_model;
 use crate::shared_model::shared_model;
 use crate::{fails, succeeds, text};
 
@@ -60,6 +61,24 @@ fn strategies_are_held_against_unguided_completions_at_every_number_of_answers()
     for (one, other) in points.iter().zip(again["points"].as_array().unwrap()) {
         assert_eq!(one["reward_mean"], other["reward_mean"], "the same seed, the same figures");
     }
+
+    // A judge that always likes what is shown first contradicts itself about every pair.
+    let choice = serde_json::json!({"message": {"role": "assistant", "content": "A"}});
+    let (url, asked) = language_model("200 OK", serde_json::json!({"choices": [choice]}));
+    let judge = format!("openai:{url}#wise");
+    let judged = ["--judge", &judge, "--judge-pairs", "4"];
+    let told = fails(&run(&[&strategies[..], &judged].concat()));
+    assert!(told.contains("wise is asked 8 times") && told.contains("--yes"), "{told}");
+    assert!(asked.try_recv().is_err(), "nothing is asked before somebody agrees");
+    succeeds(&run(&[&strategies[..], &judged, &["--yes", "--json", text(&json)]].concat()));
+    let verdicts = &read()["judged"];
+    assert_eq!(verdicts.as_array().unwrap().len(), 1, "unguided is what all are held against");
+    assert_eq!((&verdicts[0]["strategy"], &verdicts[0]["pairs"]), (&"best-of-4".into(), &4.into()));
+    assert_eq!((&verdicts[0]["win_rate_mean"], &verdicts[0]["contradictions"]), (&0.5.into(), &1.0.into()));
+    let questions: Vec<_> =
+        asked.try_iter().map(|(_, body)| body["messages"][1]["content"].clone()).collect();
+    assert_eq!(questions.len(), 8);
+    assert!(questions.iter().all(|one| one.as_str().unwrap().contains(" saw a")), "{questions:?}");
 
     for (more, word) in [
         (&["--strategies", "value-guided-1"], "no value head"),

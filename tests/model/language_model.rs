@@ -10,10 +10,12 @@ use pref::generate::{
 use pref::model::{Extension, LanguageModel, Message, ModelError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
 use crate::causal::{BABYLLAMA, TINY_QWEN2, reference};
 use crate::encoder::{largest_difference, numbers, options};
+use crate::made_decoder::made_decoder;
 use crate::shared_model;
 
 fn open(folder: &Path) -> LanguageModel {
@@ -279,6 +281,37 @@ async fn guidance_of_nothing_is_top_k() {
     assert_eq!(one(&generator, guided).await, one(&generator, raw("Once upon a time", greedy(30))).await);
 }
 
+/// Who is given up, and what is written in their place.
+#[tokio::test]
+async fn an_abandoned_completion_is_not_written_on_and_the_others_are() {
+    let Some(folder) =
+        shared_model("an_abandoned_completion_is_not_written_on_and_the_others_are", BABYLLAMA)
+    else {
+        return;
+    };
+    let generator = start(&folder, 8);
+    let sampling = Sampling { max_tokens: 120, ..Sampling::default() };
+    let request = Request { count: 3, ..raw("Once upon a time", sampling) };
+    let whole = generator.generate(request.clone()).unwrap().all().await.unwrap();
+    assert!(whole.iter().all(|one| one.tokens.as_ref().unwrap().len() > 60), "long enough to be given up");
+    let mut completions = generator.generate(request).unwrap();
+    let (mut heard, mut finished) = (0, Vec::new());
+    while let Some(event) = completions.next().await {
+        match event.unwrap() {
+            pref::generate::Event::Delta { index: 1, tokens, .. } => {
+                heard = tokens;
+                completions.abandon(1);
+            }
+            pref::generate::Event::Finished { index, completion } => finished.push((index, completion)),
+            _ => {}
+        }
+    }
+    finished.sort_by_key(|(index, _)| *index);
+    assert_eq!(finished, [(0, whole[0].clone()), (2, whole[2].clone())]);
+    assert!(heard < 60, "{heard} tokens of one that was given up at its first");
+    generator.shutdown();
+}
+
 /// Callers that come in a storm and leave at random: those who stay get all, and the thread ends when it is told to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_who_leave_make_room() {
@@ -308,6 +341,63 @@ async fn callers_who_leave_make_room() {
     }
     assert_eq!(one(&generator, raw("Once upon a time", greedy(8))).await.tokens.unwrap().len(), 8);
     tokio::task::spawn_blocking(move || generator.shutdown()).await.unwrap();
+}
+
+/// A model whose numbers get out of hand after one letter: the text with the letter ends, and those written beside it do not.
+#[tokio::test]
+async fn a_number_that_is_not_finite_ends_its_own_completion_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    made_decoder(folder.path());
+    let generator = start(folder.path(), 8);
+    let sampling = || Sampling { max_tokens: 30, ..Sampling::default() };
+    let good = |seed| Request { seed, ..raw("one two three", sampling()) };
+    let mut alone = Vec::new();
+    for seed in 0..3 {
+        alone.push(one(&generator, good(seed)).await);
+    }
+    generator.shutdown();
+    let written: Vec<u32> = alone.iter().flat_map(|one| one.tokens.clone().unwrap()).collect();
+    let letter =
+        (b'A'..=b'Z').find(|letter| !written.contains(&u32::from(*letter))).expect("one is not written");
+    without_a_number_for(folder.path(), letter);
+
+    let generator = start(folder.path(), 8);
+    let beside: Vec<_> = (0..3).map(|seed| generator.generate(good(seed)).unwrap()).collect();
+    let letter_alone = char::from(letter).to_string();
+    let bad =
+        [raw(&format!("a{letter_alone}"), sampling()), Request { count: 3, ..raw(&letter_alone, greedy(9)) }];
+    let guidance = |tokens| Some(Guidance { direction: vec![0.1; generator.model().dimension()], tokens });
+    for request in bad {
+        let guided = Request { guidance: guidance(3), ..request.clone() };
+        for request in [request, guided] {
+            let error = generator.generate(request).unwrap().all().await.unwrap_err();
+            assert!(matches!(error, GenerateError::NotFinite { .. }), "{error}");
+        }
+    }
+    for (completions, expected) in beside.into_iter().zip(alone) {
+        assert_eq!(completions.all().await.unwrap(), [expected]);
+    }
+    generator.shutdown();
+}
+
+/// Unties the head from the word embeddings, and takes away those of one token.
+fn without_a_number_for(folder: &Path, token: u8) {
+    let file = folder.join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let words = tensors.tensor("model.embed_tokens.weight").unwrap();
+    let (shape, head) = (words.shape().to_vec(), words.data().to_vec());
+    let mut damaged = head.clone();
+    let row = 4 * shape[1];
+    damaged[usize::from(token) * row..][..row]
+        .chunks_exact_mut(4)
+        .for_each(|number| number.copy_from_slice(&f32::NAN.to_le_bytes()));
+    let view = |data| TensorView::new(Dtype::F32, shape.clone(), data).unwrap();
+    let mut views: Vec<_> = tensors.iter().filter(|(name, _)| *name != "model.embed_tokens.weight").collect();
+    views.push(("model.embed_tokens.weight", view(&damaged)));
+    views.push(("lm_head.weight", view(&head)));
+    let written = safetensors::serialize(views, None).unwrap();
+    std::fs::write(file, written).unwrap();
 }
 
 #[tokio::test]

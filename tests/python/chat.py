@@ -1,7 +1,9 @@
 """OpenAI's own client and LangChain's against `/v1`: streaming and not, choices, stops, seeds, errors, usage."""
 
 import sys
+import uuid
 
+import httpx
 import openai
 from langchain_openai import ChatOpenAI
 
@@ -48,6 +50,28 @@ def completions(client: openai.OpenAI) -> None:
     assert stopped.message.content == whole[:whole.index("little")] and stopped.finish_reason == "stop"
 
 
+def feedback(client: openai.OpenAI) -> None:
+    """A person chooses among what they were given; with the answer counted, the next completion is asked for."""
+    options = dict(model="story", messages=MESSAGES, max_tokens=30, user="grace")
+    first, again = (client.chat.completions.create(**options, seed=seed, n=2) for seed in (1, 2))
+    body = {"user": "grace", "chosen": {"id": first.id, "index": 1}, "rejected": {"id": again.id},
+            "request_id": str(uuid.uuid4())}
+    told = client.post("/feedback", body=body, cast_to=httpx.Response).json()
+    assert told["answers"] == told["revision"] == 1, told
+    assert client.post("/feedback", body=body, cast_to=httpx.Response).json() == told, "a retry counts once"
+    since = client.chat.completions.create(**options, extra_body={"pref": {"min_revision": told["revision"]}})
+    assert since.model_extra["pref"]["revision"] == 1
+    stream = list(client.chat.completions.create(**options, seed=3, stream=True))
+    body |= {"chosen": {"id": stream[0].id}, "rejected": {"id": first.id}, "outcome": "tie", "request_id": None}
+    assert client.post("/feedback", body=body, cast_to=httpx.Response).json()["answers"] == 2
+    try:
+        client.post("/feedback", body={**body, "user": "eve"}, cast_to=httpx.Response)
+    except openai.NotFoundError as raised:
+        assert raised.code == "COMPLETION_NOT_FOUND", raised
+    else:
+        raise AssertionError("another person's completion")
+
+
 def refusals(client: openai.OpenAI) -> None:
     def refused(error: type[openai.APIStatusError], **options: object) -> openai.APIStatusError:
         try:
@@ -57,16 +81,22 @@ def refusals(client: openai.OpenAI) -> None:
         raise AssertionError(f"{options} was taken")
 
     bad = openai.BadRequestError
-    assert refused(bad, temperature=-1).param == "sampling.temperature"
-    assert refused(bad, model="nobody").param == "generator"
+    assert refused(bad, temperature=-1).param == "temperature"
+    assert refused(bad, model="nobody").param == "model"
     assert refused(bad, n=0).param == "n"
-    assert refused(bad, messages=[]).param == "prompt"
+    assert refused(bad, messages=[]).param == "messages"
     assert refused(bad, messages=[{"role": "tool", "content": "x", "tool_call_id": "1"}]).param == "messages[0].role"
-    assert refused(bad, messages=[{"role": "user", "content": "long " * 100}]).param == "prompt"
+    assert refused(bad, messages=[{"role": "user", "content": "long " * 100}]).param == "messages"
     assert refused(bad, tools=[{"type": "function", "function": {"name": "f"}}]).param == "tools"
     assert refused(bad, extra_body={"pref": {"strategy": "luck"}}).param == "pref.strategy"
     assert refused(bad, extra_body={"pref": {"sorcery": 1}}).code == "INVALID_FIELD"
+<<<<<<< HEAD
     assert refused(openai.APIStatusError, n=1000).status_code == 413
+=======
+    assert refused(openai.APIStatusError, n=1000).param == "n"
+    assert refused(bad, extra_body={"pref": {"candidates": 65}}).param == "pref.candidates"
+    assert refused(bad, extra_body={"pref": {"guidance_scale": 1e7}}).param == "pref.guidance_scale"
+>>>>>>> 3b4e4ae (Chat completions can be compared (POST /v1/feedback), fail in the caller's own words, and are rejected early; a language model judges strategies, and Train makes value heads)
     assert refused(openai.NotFoundError, model="pool").code == "PROMPT_NOT_IN_POOL"
     try:
         client.models.retrieve("nobody")
@@ -86,5 +116,6 @@ def langchain() -> None:
 
 client = openai.OpenAI(base_url=BASE_URL, api_key="none", max_retries=0)
 completions(client)
+feedback(client)
 refusals(client)
 langchain()

@@ -1,6 +1,7 @@
-use pref::domain::{Candidates, ContentHash, DatasetId, Judgment, RequestId, UserId};
+use pref::domain::{Candidates, CompletionId, ContentHash, DatasetId, Judgment, RequestId, UserId};
 use pref::store::{Append, Erasure, NewPreference, Recall, StoredPosterior};
 
+use crate::completions::choice;
 use crate::fixture::{
     DAY, Fixture, HOUR, NOW, answer_to, comparison, model, pool, preference, request, tenant, user,
 };
@@ -42,19 +43,30 @@ async fn erasure_leaves_no_trace_in_any_table(f: &Fixture) {
     f.store.delete_preference(&tenant(), &ada, undone, 2, NOW, &[], Some(&key)).await.unwrap();
     let fit = StoredPosterior { revision: 3, answers: 1, coefficients: vec![1.0], hessian: vec![1.0] };
     f.store.put_posterior(&tenant(), &ada, &model("m2"), &fit, &[(1, vec![1.0])]).await.unwrap();
+    let given = [choice(CompletionId::random(), 0, "completion for ada")];
+    f.store.save_choices(&tenant(), &ada, &given, NOW).await.unwrap();
+    let given = [choice(CompletionId::random(), 0, "completion for bob")];
+    f.store.save_choices(&tenant(), &bob, &given, NOW).await.unwrap();
     f.answer(&bob, preference(comparison("bob's prompt", "a", "b"))).await;
     let contents = [("own prompt", "own answer"), ("open prompt of ada", "b"), ("pool prompt", "one")]
         .map(|(x, y)| ContentHash::new(x, y));
     f.store.put_embeddings(&tenant(), "lexical", &contents.map(|c| (c, [1.0]))).await.unwrap();
 
-    let traces = [NAME, "ada's imported words", "open prompt of ada", "own prompt", "own answer"];
-    let kept = ["bob", "bob's prompt", "bob's imported words", "pool prompt"];
+    let traces = [
+        NAME,
+        "ada's imported words",
+        "open prompt of ada",
+        "own prompt",
+        "own answer",
+        "completion for ada",
+    ];
+    let kept = ["bob", "completion for bob", "bob's prompt", "bob's imported words", "pool prompt"];
     for text in traces.iter().chain(&kept) {
         assert!(f.holds(text).await, "the scan cannot see {text:?}");
     }
     // A table with users that this test puts nobody into would be left out of it.
     let about = f.rows_about(&ada).await;
-    assert!(about.len() >= 7 && about.values().all(|rows| *rows > 0), "{about:?}");
+    assert!(about.len() >= 8 && about.values().all(|rows| *rows > 0), "{about:?}");
     let erasure = f.store.delete_user(&tenant(), &ada, &[model("m1")], NOW + 1).await.unwrap();
     assert_eq!(erasure, Erasure::Erased);
     for text in traces {

@@ -7,6 +7,7 @@ mod skip;
 
 mod api_keys;
 mod citus;
+mod completions;
 mod datasets;
 mod embeddings;
 mod engines;

@@ -38,8 +38,11 @@ async fn a_month_after_its_time_an_unanswered_question_is_swept_away(f: &Fixture
     let answered = f.ask(&ada, comparison("x", "a", "b")).await;
     f.answer(&ada, answer_to(&answered)).await;
     let open = f.ask(&ada, comparison("x", "a", "c")).await;
-    assert_eq!(f.store.sweep(NOW + 30 * DAY).await.unwrap(), Swept { requests: 0, queries: 0 });
-    assert_eq!(f.store.sweep(NOW + HOUR + 30 * DAY).await.unwrap(), Swept { requests: 0, queries: 1 });
+    assert_eq!(f.store.sweep(NOW + 30 * DAY).await.unwrap(), Swept { requests: 0, queries: 0, choices: 0 });
+    assert_eq!(
+        f.store.sweep(NOW + HOUR + 30 * DAY).await.unwrap(),
+        Swept { requests: 0, queries: 1, choices: 0 }
+    );
     assert!(f.store.query(&tenant(), &ada, answered.query_id).await.unwrap().is_some());
     assert!(f.store.query(&tenant(), &ada, open.query_id).await.unwrap().is_none());
     let late = NewPreference { expected_revision: 1, ..answer_to(&open) };

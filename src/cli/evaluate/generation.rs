@@ -7,9 +7,9 @@ use indicatif::ProgressBar;
 use super::command_line;
 use super::outputs::{self, Outputs};
 use crate::cli::texts::read_prompts;
-use crate::evaluate::generation::{GenerationConfig, Strategy, generation};
+use crate::evaluate::generation::{GenerationConfig, Strategy, generation, judge};
 use crate::evaluate::studies::{Pictured, Study};
-use crate::generate::{LocalConfig, LocalGenerator, Sampling};
+use crate::generate::{LocalConfig, LocalGenerator, OpenAi, OpenAiConfig, Sampling};
 use crate::model::{ArtifactLocation, BackboneOptions, DeviceChoice, LanguageModel, RewardModel};
 
 /// What personal completions are worth to simulated people whose taste is known (Figure 2, lower row).
@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// JSON lines with a prompt each; other fields and repeated prompts are passed over.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
-    /// unguided, best-of-N, value-guided-β; separated by commas.
+    /// unguided, best-of-N, rejecting-N (best-of-N that gives up on the way what begins badly), value-guided-β; separated by commas.
     #[arg(
         long,
         value_delimiter = ',',
@@ -52,6 +52,17 @@ pub(super) struct Args {
     /// Temperature of the completions.
     #[arg(long, default_value_t = 1.0, value_name = "T")]
     temperature: f64,
+    /// Also have a language model judge what the strategies wrote after the most answers beside unguided completions, in both orders:
+    /// openai:URL#MODEL, its key in PREF_JUDGE_KEY. It is told the person's taste in the words of the base functions' labels. What
+    /// that will cost is told first, and done with --yes.
+    #[arg(long, value_name = "openai:URL#MODEL")]
+    judge: Option<String>,
+    /// Pairs of each strategy that are judged, at most.
+    #[arg(long, default_value_t = 100, value_name = "N", requires = "judge")]
+    judge_pairs: usize,
+    /// Go ahead with what the judge will cost.
+    #[arg(long, requires = "judge")]
+    yes: bool,
     /// Seed of people, answers and completions.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -74,6 +85,16 @@ impl Args {
         outputs::check("--plot-trade-off", self.plot_trade_off.as_deref())
     }
 
+    /// Where the judge is.
+    fn judge_at(&self) -> anyhow::Result<Option<OpenAiConfig>> {
+        let Some(given) = &self.judge else { return Ok(None) };
+        let Some(place) = given.strip_prefix("openai:") else {
+            bail!("--judge: got {given:?}; allowed: openai:URL#MODEL");
+        };
+        let key = std::env::var("PREF_JUDGE_KEY").ok().filter(|key| !key.is_empty());
+        Ok(Some(OpenAiConfig::parse(place, "judge", key.map(Into::into))?))
+    }
+
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Some(spec) = self.generator.strip_prefix("local:") else {
             bail!("--generator: got {:?}; allowed: local:DIR, or local:ID of the hub", self.generator);
@@ -82,7 +103,7 @@ impl Args {
             Sampling { temperature: self.temperature, max_tokens: self.max_tokens, ..Sampling::default() };
         sampling.check()?;
         for strategy in &self.strategies {
-            if let Strategy::BestOf(n) = strategy
+            if let Strategy::BestOf(n) | Strategy::Rejecting(n) = strategy
                 && *n > self.candidates
             {
                 bail!("--candidates: got {}; allowed: at least {n}, for {strategy}", self.candidates);
@@ -96,12 +117,9 @@ impl Args {
             );
         }
         let prompts = read_prompts(&self.prompts)?;
-        let location = ArtifactLocation::from(self.model.as_path());
-        let options = BackboneOptions { device: self.device, ..BackboneOptions::default() };
-        let model = RewardModel::open(&location, &options).with_context(|| format!("--model {location}"))?;
-        let sequences = LocalConfig { sequences: self.candidates.max(64), ..LocalConfig::default() };
-        let generator = LocalGenerator::start(Arc::new(LanguageModel::open(spec, &options)?), sequences)?;
+        let judge_at = self.judge_at()?;
         let config = GenerationConfig {
+            duels: judge_at.as_ref().map_or(0, |_| self.judge_pairs),
             strategies: self.strategies,
             answers: self.answers,
             people: self.people,
@@ -111,12 +129,37 @@ impl Args {
             sampling,
             seed: self.seed,
         };
+        if let Some(judge_at) = &judge_at {
+            let pairs = config.pairs_to_judge(prompts.len().saturating_sub(self.asked));
+            // Four characters a token, and what is said around the answers.
+            let words = prompts.iter().map(String::len).max().unwrap_or(0) / 4 + 200;
+            let tokens = 2 * pairs * (2 * self.max_tokens + words);
+            eprintln!(
+                "The judge {} is asked {} times, about {tokens} tokens at most.",
+                judge_at.model,
+                2 * pairs
+            );
+            if !self.yes {
+                bail!("--judge: add --yes to go ahead, or ask about fewer pairs with --judge-pairs");
+            }
+        }
+        let location = ArtifactLocation::from(self.model.as_path());
+        let options = BackboneOptions { device: self.device, ..BackboneOptions::default() };
+        let model = RewardModel::open(&location, &options).with_context(|| format!("--model {location}"))?;
+        let sequences = LocalConfig { sequences: self.candidates.max(64), ..LocalConfig::default() };
+        let generator = LocalGenerator::start(Arc::new(LanguageModel::open(spec, &options)?), sequences)?;
         let bar = ProgressBar::new(100);
-        let found = generation(&model, &generator, &prompts, &config, &mut |share| {
+        let mut found = generation(&model, &generator, &prompts, &config, &mut |share| {
             bar.set_position((100.0 * share).round() as u64);
         })?;
-        bar.finish_and_clear();
         generator.shutdown();
+        if let Some(judge_at) = judge_at {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (model, duels) = (OpenAi::new(judge_at)?, std::mem::take(&mut found.duels));
+            let mut show = |share: f64| bar.set_position((100.0 * share).round() as u64);
+            found.judged = runtime.block_on(judge(&duels, &model, &mut show))?;
+        }
+        bar.finish_and_clear();
         print!("{found}");
         if let Some(path) = &self.plot_trade_off {
             outputs::write(path, found.trade_off().svg()?.as_bytes())?;

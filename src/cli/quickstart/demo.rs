@@ -227,6 +227,8 @@ async fn same_prompt(
                 risk_aversion: 0.0,
                 seed: Some(0),
                 min_revision: 0,
+                reject_early: false,
+                remembered: None,
             };
             ranked.push(engine.generate(tenant, request).await?.finished().await?.candidates);
         }

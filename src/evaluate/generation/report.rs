@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Candidates, GenerationConfig, Outcome, Strategy};
+use super::{Candidates, Duel, GenerationConfig, Judged, Outcome, Strategy};
 use crate::evaluate::studies::Pictured;
 use crate::evaluate::{Chart, Curve};
 use crate::generate::LocalGenerator;
@@ -24,6 +24,12 @@ pub struct Generated {
     pub language_model: String,
     /// By strategy and number of answers. Standard errors are over people, after averaging prompts.
     pub points: Vec<GenerationPoint>,
+    /// What a language model says of them, where one was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<Judged>,
+    /// What it is asked.
+    #[serde(skip)]
+    pub duels: Vec<Duel>,
 }
 
 /// A strategy after a number of answers.
@@ -97,6 +103,8 @@ impl Generated {
             model_version: model.manifest().version.clone(),
             language_model: generator.model().id().to_owned(),
             points,
+            judged: Vec::new(),
+            duels: Vec::new(),
         }
     }
 
@@ -117,6 +125,7 @@ impl Generated {
             curves: vec![
                 curve("value-guided, by β", |strategy| matches!(strategy, Strategy::ValueGuided(_))),
                 curve("best of N, by N", |strategy| matches!(strategy, Strategy::BestOf(_))),
+                curve("best of N, rejecting early", |strategy| matches!(strategy, Strategy::Rejecting(_))),
             ],
         }
     }
@@ -168,6 +177,17 @@ impl fmt::Display for Generated {
                 "{strategy:>18}{answers:>9}{reward:>17}{wins:>17}{likelihood:>17}{:>9.2}",
                 point.seconds
             )?;
+        }
+        if !self.judged.is_empty() {
+            writeln!(
+                f,
+                "{:>18}{:>9}{:>17}{:>9}{:>16}",
+                "judge: strategy", "pairs", "win rate", "ties", "contradictions"
+            )?;
+        }
+        for Judged { strategy, pairs, win_rate_mean, win_rate_se, ties, contradictions } in &self.judged {
+            let wins = cell(*win_rate_mean, *win_rate_se);
+            writeln!(f, "{strategy:>18}{pairs:>9}{wins:>17}{ties:>9.2}{contradictions:>16.2}")?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 use super::client::{OpenAi, chain};
 use super::events::Events;
 use super::wire::{Body, Choice, Piece, Usage};
-use crate::generate::{Completion, Completions, Event, Finish, GenerateError, Generator, Request};
+use crate::generate::{Abandoned, Completion, Completions, Event, Finish, GenerateError, Generator, Request};
 
 /// Replies asked for at once, of an upstream that makes one a request.
 const AT_ONCE: usize = 8;
@@ -32,7 +32,7 @@ impl Generator for OpenAi {
                 }
             }
         });
-        Ok(Completions { prompt_tokens: None, events })
+        Ok(Completions { prompt_tokens: None, events, abandoned: Abandoned::default() })
     }
 }
 
@@ -157,7 +157,7 @@ impl OpenAi {
             partial.finish = choice.finish().or(partial.finish);
             if let Some(text) = choice.text().filter(|text| !text.is_empty()) {
                 partial.text.push_str(&text);
-                let _ = sender.send(Ok(Event::Delta { index: from + index, text }));
+                let _ = sender.send(Ok(Event::Delta { index: from + index, text, tokens: 0 }));
             }
         }
         Ok(())

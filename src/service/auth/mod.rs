@@ -21,7 +21,7 @@ pub use tokens::{KeySource, TokenConfig, TokenError, Tokens};
 use super::error::Refusal;
 use super::proto;
 use super::reason::Reason;
-use crate::domain::{ApiKey, Caller, Scope, TenantId};
+use crate::domain::{ApiKey, Caller, Invalid, Scope, TenantId};
 use crate::engine::Engine;
 
 /// Whom a server answers.
@@ -140,16 +140,18 @@ pub(super) fn tenant_of<T>(request: &Request<T>) -> Result<TenantId, Status> {
 /// Whose data a call about a person works on, who must be the one that the credential is bound to, if it is.
 pub(super) fn tenant_about<T: AboutPerson>(request: &mut Request<T>) -> Result<TenantId, Status> {
     let caller = caller_of(request)?.clone();
-    bind(&caller, request.get_mut().user_id())?;
+    bind(&caller, request.get_mut().user_id(), "user_id")?;
     Ok(caller.tenant.clone())
 }
 
-/// Holds a call to the person whom the credential is bound to; where the call names nobody, it is that one.
-pub(super) fn bind(caller: &Caller, user_id: &mut String) -> Result<(), Refusal> {
+/// Holds a call to the person whom the credential is bound to; where the call names nobody, it is that one. `field` is where the
+/// edge takes the name from.
+pub(super) fn bind(caller: &Caller, user_id: &mut String, field: &str) -> Result<(), Refusal> {
     match &caller.user {
         Some(bound) if user_id.is_empty() => bound.as_str().clone_into(user_id),
         Some(bound) if user_id != bound.as_str() => {
-            let told = "user_id: got another person; allowed: the one that the token is bound to, or nothing";
+            let allowed = "the one that the token is bound to, or nothing";
+            let told = Invalid::new(field, "another person", allowed).to_string();
             return Err(Refusal::new(Reason::UserMismatch, told));
         }
         Some(_) | None => {}
@@ -183,7 +185,7 @@ mod tests {
         let bound = Caller { user: Some(UserId::parse("ada").unwrap()), ..Caller::anybody() };
         let bind = |caller: &Caller, name: &str| {
             let mut name = name.to_owned();
-            bind(caller, &mut name).map(|()| name).map_err(|refusal| refusal.reason)
+            bind(caller, &mut name, "user_id").map(|()| name).map_err(|refusal| refusal.reason)
         };
         assert_eq!(bind(&free, "bob"), Ok("bob".to_owned()));
         assert_eq!(bind(&free, ""), Ok(String::new()));

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::domain::{Comparison, Judgment, Outcome};
 use crate::engine::{
-    Asked, CandidatesImported, Exported, Finish, Generation, GenerationEvent, PoolSummary, PreferenceRow,
-    Profile, Question, Scored, ScoredResponse, Submitted, UnixMillis, UserRow,
+    Asked, CandidatesImported, ChoiceRow, Exported, Finish, Generation, GenerationEvent, PoolSummary,
+    PreferenceRow, Profile, Question, Scored, ScoredResponse, Submitted, UnixMillis, UserRow,
 };
 use crate::service::proto;
 
@@ -110,12 +110,27 @@ impl From<Exported> for proto::ExportUserResponse {
                 Item::Preference(proto::Preference { delete_time, ..row.into() })
             }
             Exported::Question(question) => Item::Query(question.into()),
+            Exported::Choice(row) => Item::Choice(row.into()),
             Exported::Imported(dataset, judgment) => Item::Imported(proto::ImportedPreference {
                 dataset_id: dataset.to_string(),
                 row: Some(judgment.into()),
             }),
         };
         Self { item: Some(item) }
+    }
+}
+
+impl From<ChoiceRow> for proto::GivenChoice {
+    fn from(row: ChoiceRow) -> Self {
+        Self {
+            completion_id: row.completion_id.to_string(),
+            index: row.choice,
+            prompt: row.prompt,
+            text: row.response,
+            model_version: row.model_version.to_string(),
+            create_time: Some(timestamp(row.created)),
+            expire_time: Some(timestamp(row.expires)),
+        }
     }
 }
 

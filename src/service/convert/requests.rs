@@ -128,6 +128,8 @@ pub(in crate::service) fn generate(
         seed: given.sampling.as_ref().and_then(|sampling| sampling.seed),
         sampling: sampling(given.sampling.unwrap_or_default())?,
         min_revision: revision(given.min_revision)?,
+        reject_early: given.reject_early,
+        remembered: None,
     })
 }
 
@@ -144,7 +146,13 @@ fn messages(given: Vec<proto::Message>, limits: &Limits) -> Result<Prompt, Engin
         messages.push((message.role, limits.text(&format!("messages[{at}].content"), message.content)?));
     }
     match messages.last() {
-        Some((role, content)) if role == "user" && !content.trim().is_empty() => Ok(Prompt::Chat(messages)),
+        Some((role, content)) if role == "user" && !content.trim().is_empty() => {
+            match messages.as_mut_slice() {
+                // Which a model without a chat template can answer, too.
+                [(_, alone)] => Ok(Prompt::User(std::mem::take(alone))),
+                _ => Ok(Prompt::Chat(messages)),
+            }
+        }
         _ => Err(Invalid::new("messages", "another end", "a user's message at the end, not blank").into()),
     }
 }

@@ -3,7 +3,7 @@ use super::{Limits, Page, count, timestamp};
 use crate::domain::{Comparison, DatasetId, Invalid, JobId, Judgment, ModelVersion, RequestId, UserId};
 use crate::engine::{
     BaseFunction, EngineError, Example, JobState, MAX_BASE_FUNCTIONS, ModelDescription, ModelState,
-    ModelSummary, PreferencesImported, Train, TrainingJob, Tune, UnixMillis,
+    ModelSummary, PreferencesImported, Train, TrainValueHead, TrainingJob, Tune, UnixMillis,
 };
 use crate::service::proto;
 
@@ -86,7 +86,29 @@ pub(in crate::service) fn train(given: proto::TrainRequest) -> Result<Train, Eng
             Invalid::new("as_of_log_position", at, "a log position: milliseconds since 1970")
         })?),
     };
+    let value_head = given.value_head.map(|given| {
+        let name = "value_head.generator";
+        if given.generator.is_empty() {
+            return Err(Invalid::new(name, "nothing", "the name of a language model of the server's own"));
+        }
+        let within = |field: &str, given: u32, default: u32, (least, most): (u32, u32)| match given {
+            0 => Ok(default as usize),
+            count if (least..=most).contains(&count) => Ok(count as usize),
+            count => Err(Invalid::new(
+                format!("value_head.{field}"),
+                count,
+                format!("{least} to {most}, or 0 for {default}"),
+            )),
+        };
+        Ok(TrainValueHead {
+            generator: given.generator,
+            prompts: within("prompts", given.prompts, 100, (10, 10_000))?,
+            rollouts: within("rollouts", given.rollouts, 8, (2, 64))?,
+            max_tokens: within("max_tokens", given.max_tokens, 128, (1, 4096))?,
+        })
+    });
     Ok(Train {
+        value_head: value_head.transpose()?,
         datasets: datasets.collect::<Result<_, _>>()?,
         include_service_log: given.include_service_log,
         as_of,

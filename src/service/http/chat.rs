@@ -3,22 +3,19 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
-use uuid::Uuid;
 
 use super::Edge;
 use super::error::HttpError;
+use super::names::Names;
 use super::request::ChatRequest;
 use super::stream::streamed;
-use crate::domain::Caller;
+use crate::domain::{Caller, CompletionId};
 use crate::engine::{Finish, Generated, Generation};
-use crate::service::answer::OVERLOADED;
 use crate::service::auth::bind;
-use crate::service::reason::Reason;
 
 /// A call's place among all, and among its tenant's.
 pub(super) type Permit = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
@@ -32,6 +29,8 @@ pub(super) struct Head {
     pub(super) seed: u64,
     pub(super) revision: i64,
     pub(super) model_version: String,
+    /// For errors on the way.
+    pub(super) names: Names,
 }
 
 #[derive(Serialize)]
@@ -83,30 +82,26 @@ pub(super) async fn completions(
     Extension(caller): Extension<Arc<Caller>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, HttpError> {
-    let Ok(permit) = edge.calls.clone().try_acquire_owned() else {
-        return Err(HttpError::new(Reason::Overloaded, OVERLOADED));
-    };
-    let body = body.map_err(|refused| {
-        let too_large = refused.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let reason = if too_large { Reason::MessageTooLarge } else { Reason::MalformedMessage };
-        HttpError::new(reason, refused.body_text())
-    })?;
-    let mut request = ChatRequest::read(&body)?;
-    bind(&caller, &mut request.user)?;
-    let (stream, model) = (request.stream, request.model.clone());
-    let asked = request.understand(&edge)?;
+    let permit = edge.permit()?;
+    let mut request = ChatRequest::read(&super::whole(body)?)?;
+    bind(&caller, &mut request.user, "user")?;
+    let (stream, model, names) = (request.stream, request.model.clone(), request.names());
+    let id = CompletionId::random();
+    let asked = request.understand(&edge, id)?;
     let (choices, live, usage) = (asked.choices, asked.is_written_live(), asked.usage);
     let permit = (permit, edge.tenants.generation(&caller.tenant)?);
     let late = |_| HttpError::late(edge.patience);
     let begun = edge.engine.generate(&caller.tenant, asked.generate);
-    let generation = tokio::time::timeout(edge.patience, begun).await.map_err(late)??;
+    let begun = tokio::time::timeout(edge.patience, begun).await.map_err(late)?;
+    let generation = begun.map_err(|error| names.error(error))?;
     let head = Head {
-        id: format!("chatcmpl-{}", Uuid::new_v4().simple()),
+        id: id.to_string(),
         created: edge.engine.now() / 1000,
         model,
         seed: generation.seed,
         revision: generation.revision,
         model_version: generation.model_version.to_string(),
+        names,
     };
     if stream {
         return Ok(streamed(head, generation, choices, live, usage, permit).into_response());
@@ -121,9 +116,10 @@ async fn whole(
     choices: usize,
     _permit: Permit,
 ) -> Result<ChatCompletion, HttpError> {
-    let generated = generation.finished().await?;
+    let generated = generation.finished().await.map_err(|error| head.names.error(error))?;
     let (usage, outcome) = (usage(&generated, choices), outcome(&head, &generated, choices));
-    let choices = chosen(&generated, choices)
+    let choices = generated
+        .best(choices)
         .enumerate()
         .map(|(index, made)| {
             let completion = &generated.completions[made];
@@ -137,12 +133,6 @@ async fn whole(
         .collect();
     let Head { id, created, model, .. } = head;
     Ok(ChatCompletion { id, object: "chat.completion", created, model, choices, usage, pref: outcome })
-}
-
-/// The chosen completion, and after it the next best, as they were made.
-pub(super) fn chosen(generated: &Generated, choices: usize) -> impl Iterator<Item = usize> {
-    let others = generated.candidates.iter().map(|candidate| candidate.index);
-    std::iter::once(generated.chosen).chain(others.filter(|&index| index != generated.chosen)).take(choices)
 }
 
 pub(super) fn reason(finish: Finish) -> &'static str {
@@ -159,7 +149,7 @@ pub(super) fn usage(generated: &Generated, choices: usize) -> Usage {
     let prompt_tokens = generated.prompt_tokens.unwrap_or(0);
     let tokens = |made: usize| generated.completions[made].tokens.as_ref().map_or(0, Vec::len);
     let completion_tokens =
-        generated.completion_tokens.unwrap_or_else(|| chosen(generated, choices).map(tokens).sum());
+        generated.completion_tokens.unwrap_or_else(|| generated.best(choices).map(tokens).sum());
     Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
 }
 
@@ -167,7 +157,7 @@ pub(super) fn outcome(head: &Head, generated: &Generated, choices: usize) -> Out
     let reward =
         |made: usize| generated.candidates.iter().find(|one| one.index == made).map_or(0.0, |one| one.reward);
     Outcome {
-        rewards: chosen(generated, choices).map(reward).collect(),
+        rewards: generated.best(choices).map(reward).collect(),
         baseline_reward: generated.baseline_reward,
         revision: head.revision,
         model_version: head.model_version.clone(),

@@ -94,7 +94,8 @@ impl IntoResponse for HttpError {
 }
 
 pub(super) async fn no_such_path(method: Method, uri: Uri) -> HttpError {
-    let allowed = "POST /v1/chat/completions, GET /v1/models, POST /pref.v1.SERVICE/METHOD";
+    let allowed =
+        "POST /v1/chat/completions, POST /v1/feedback, GET /v1/models, POST /pref.v1.SERVICE/METHOD";
     HttpError::new(Reason::NoSuchPath, format!("{method} {}: allowed: {allowed}", uri.path()))
 }
 

@@ -3,13 +3,15 @@
 //! OpenAI's chat completions: an existing chat frontend becomes personal by changing its base URL. And the RPCs, as JSON or as
 //! gRPC-Web (`rpc.rs`).
 //!
-//! `POST /v1/chat/completions` and `GET /v1/models`, errors in OpenAI's shape. Nothing is decided here: a request becomes
-//! one of the engine's, and its events become chunks.
+//! `POST /v1/chat/completions`, `GET /v1/models` and, of ours, `POST /v1/feedback`; errors in OpenAI's shape. Nothing is decided here:
+//! a request becomes one of the engine's, and its events become chunks.
 
 mod auth;
 mod chat;
 mod error;
+mod feedback;
 mod models;
+mod names;
 mod request;
 mod rpc;
 mod stream;
@@ -19,21 +21,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
+use super::answer::OVERLOADED;
 use super::auth::Authenticator;
 use super::convert::Limits;
+use super::reason::Reason;
 use super::tenant_limits::TenantLimits;
 use super::{ServiceConfig, stack};
 use crate::domain::Scope;
 use crate::engine::Engine;
+use error::HttpError;
 
 /// What every handler has.
 #[derive(Clone)]
@@ -46,6 +53,23 @@ struct Edge {
     calls: Arc<Semaphore>,
     /// Longest time until an answer, or until a stream begins.
     patience: Duration,
+}
+
+impl Edge {
+    /// A call's place among all.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, HttpError> {
+        let permit = self.calls.clone().try_acquire_owned();
+        permit.map_err(|_| HttpError::new(Reason::Overloaded, OVERLOADED))
+    }
+}
+
+/// A request's body, unless it is too large or breaks off.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, HttpError> {
+    body.map_err(|refused| {
+        let too_large = refused.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let reason = if too_large { Reason::MessageTooLarge } else { Reason::MalformedMessage };
+        HttpError::new(reason, refused.body_text())
+    })
 }
 
 /// Answers HTTP calls until `stop`; calls that are under way then go on to their end.
@@ -69,6 +93,7 @@ pub async fn serve_http(
     let with = |scope: Scope| from_fn_with_state((edge.clone(), scope), auth::admit);
     let routes = Router::new()
         .route("/v1/chat/completions", post(chat::completions).layer(with(Scope::Generate)))
+        .route("/v1/feedback", post(feedback::compare).layer(with(Scope::Feedback)))
         .route("/v1/models", get(models::list).layer(with(Scope::Generate)))
         .route("/v1/models/{id}", get(models::one).layer(with(Scope::Generate)))
         .route("/{service}/{method}", post(rpc::call).with_state(rpcs))

@@ -4,7 +4,9 @@ use serde_json::Value;
 use super::Edge;
 use super::error::HttpError;
 use super::models;
-use crate::engine::Generate;
+use super::names::Names;
+use crate::domain::{CompletionId, Invalid};
+use crate::engine::{EngineError, Generate, Remembered};
 use crate::service::convert;
 use crate::service::proto;
 
@@ -47,6 +49,7 @@ struct PrefOptions {
     min_revision: u64,
     top_k: Option<u32>,
     min_p: Option<f64>,
+    reject_early: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,8 +85,8 @@ enum Stop {
 }
 
 /// `null` is what some clients send for nothing.
-fn or_nobody<'de, D: serde::Deserializer<'de>>(user: D) -> Result<String, D::Error> {
-    Ok(Option::deserialize(user)?.unwrap_or_default())
+pub(super) fn or_nobody<'de, D: serde::Deserializer<'de>>(given: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(given)?.unwrap_or_default())
 }
 
 /// A request, understood.
@@ -102,8 +105,15 @@ impl ChatRequest {
         })
     }
 
+    /// How errors are to name the fields.
+    pub(super) fn names(&self) -> Names {
+        let n = self.n.is_some() && self.pref.candidates.is_none();
+        Names { n, max_completion_tokens: self.max_completion_tokens.is_some() }
+    }
+
     /// Through the same door as a gRPC request: every bound of the one is a bound of the other.
-    pub(super) fn understand(self, edge: &Edge) -> Result<Asked, HttpError> {
+    pub(super) fn understand(self, edge: &Edge, id: CompletionId) -> Result<Asked, HttpError> {
+        let names = self.names();
         for (field, given) in [
             ("tools", &self.tools),
             ("functions", &self.functions),
@@ -123,6 +133,13 @@ impl ChatRequest {
         let choices = self.n.unwrap_or(1);
         if choices == 0 {
             return Err(HttpError::invalid("n", choices, "at least 1"));
+        }
+        if choices as usize > edge.limits.responses {
+            let invalid = Invalid::new("n", choices, format!("at most {}", edge.limits.responses));
+            return Err(EngineError::TooLarge(invalid).into());
+        }
+        if self.messages.is_empty() {
+            return Err(HttpError::invalid("messages", "none", "at least one, a user's at the end"));
         }
         let strategy = match self.pref.strategy.as_deref() {
             None | Some("best_of_n") => proto::GenerationStrategy::BestOfN,
@@ -171,11 +188,14 @@ impl ChatRequest {
                 seed: self.seed.map(i64::cast_unsigned),
             }),
             min_revision: self.pref.min_revision,
+            reject_early: self.pref.reject_early,
             generator: if self.model == models::DEFAULT { String::new() } else { self.model },
             ..Default::default()
         };
-        let generate = convert::generate(request, &edge.limits)?;
-        Ok(Asked { generate, choices: choices as usize, usage: self.stream_options.include_usage })
+        let mut generate = convert::generate(request, &edge.limits).map_err(|error| names.error(error))?;
+        let choices = choices as usize;
+        generate.remembered = Some(Remembered { id, choices });
+        Ok(Asked { generate, choices, usage: self.stream_options.include_usage })
     }
 }
 

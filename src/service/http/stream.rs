@@ -4,7 +4,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
 
-use super::chat::{Head, Outcome, Permit, Usage, chosen, outcome, reason, usage};
+use super::chat::{Head, Outcome, Permit, Usage, outcome, reason, usage};
 use super::error::HttpError;
 use crate::engine::{EngineError, Generated, Generation, GenerationEvent};
 
@@ -59,7 +59,7 @@ pub(super) fn streamed(
             Some(Ok(GenerationEvent::Finished(generated))) => {
                 Some((head.closing(&generated, choices, live, with_usage), None))
             }
-            Some(Err(error)) => Some((vec![HttpError::from(error).json()], None)),
+            Some(Err(error)) => Some((vec![head.names.error(error).json()], None)),
             None => Some((vec![HttpError::from(EngineError::Draining).json()], None)),
         }
     });
@@ -88,7 +88,7 @@ impl Head {
     /// The texts that were not given out yet, why each ended, what they are worth, and the usage if it is wanted.
     fn closing(&self, generated: &Generated, choices: usize, live: bool, with_usage: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        let indices: Vec<_> = chosen(generated, choices).collect();
+        let indices: Vec<_> = generated.best(choices).collect();
         for (index, &made) in indices.iter().enumerate() {
             if !live {
                 lines.push(self.text(index, &generated.completions[made].text));

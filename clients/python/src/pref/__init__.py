@@ -30,10 +30,11 @@ from .v1.personalization_pb2 import (
     GENERATION_STRATEGY_STYLE_GUIDED,
     GENERATION_STRATEGY_UNGUIDED,
     GENERATION_STRATEGY_VALUE_GUIDED,
+    GenerateSource,
     Message,
     Sampling,
 )
-from .v1.training_pb2 import PreferenceRow
+from .v1.training_pb2 import PreferenceRow, TrainValueHead
 
 __all__ = [
     "GENERATION_STRATEGY_BEST_OF_N",
@@ -52,9 +53,11 @@ __all__ = [
     "Candidates",
     "Client",
     "Comparison",
+    "GenerateSource",
     "Message",
     "PrefError",
     "PreferenceRow",
     "Retries",
     "Sampling",
+    "TrainValueHead",
 ]

@@ -76,15 +76,17 @@ class Client:
         *,
         pool: str | None = None,
         candidates: common.Candidates | None = None,
+        generate: personal.GenerateSource | None = None,
         strategy: common.QueryStrategy = common.QUERY_STRATEGY_UNSPECIFIED,
         count: int = 1,
         request_id: str | None = None,
     ) -> personal.NextQueryResponse:
-        """Chooses the next questions, from a pool or from one prompt's candidates."""
+        """Chooses the next questions, from a pool, from one prompt's candidates, or from responses that are generated."""
         request = personal.NextQueryRequest(
             user_id=user_id,
             pool=pool,
             candidates=candidates,
+            generate=generate,
             strategy=strategy,
             count=count,
             request_id=_request_id(request_id),
@@ -169,6 +171,7 @@ class Client:
         min_revision: int = 0,
         include_candidates: bool = False,
         generator: str = "",
+        reject_early: bool = False,
     ) -> Iterator[personal.GenerateResponse]:
         """Streams an answer to a prompt, or to a conversation: a ``started`` event, ``delta`` events with text, a ``finished`` event."""
         request = personal.GenerateRequest(
@@ -183,6 +186,7 @@ class Client:
             min_revision=min_revision,
             include_candidates=include_candidates,
             generator=generator,
+            reject_early=reject_early,
         )
         return self._retries.stream(lambda: self._personal.Generate(request, metadata=self._metadata))
 
@@ -259,6 +263,7 @@ class Client:
         include_service_log: bool = False,
         backbone: str = "",
         base_functions: int | None = None,
+        value_head: training.TrainValueHead | None = None,
         seed: int = 0,
         request_id: str | None = None,
     ) -> training.TrainingJob:
@@ -268,6 +273,7 @@ class Client:
             include_service_log=include_service_log,
             backbone=backbone,
             base_functions=base_functions,
+            value_head=value_head,
             seed=seed,
             request_id=_request_id(request_id),
         )

@@ -102,7 +102,7 @@ class SubmitPreferenceResponse(_message.Message):
     def __init__(self, preference_id: _Optional[str] = ..., profile: _Optional[_Union[_common_pb2.UserProfile, _Mapping]] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("user_id", "prompt", "messages", "strategy", "candidates", "guidance_scale", "risk_aversion", "sampling", "min_revision", "include_candidates", "generator")
+    __slots__ = ("user_id", "prompt", "messages", "strategy", "candidates", "guidance_scale", "risk_aversion", "sampling", "min_revision", "include_candidates", "generator", "reject_early")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class GenerateRequest(_message.Message):
     MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    REJECT_EARLY_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     prompt: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
@@ -125,7 +126,8 @@ class GenerateRequest(_message.Message):
     min_revision: int
     include_candidates: bool
     generator: str
-    def __init__(self, user_id: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., strategy: _Optional[_Union[GenerationStrategy, str]] = ..., candidates: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., risk_aversion: _Optional[float] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., min_revision: _Optional[int] = ..., include_candidates: bool = ..., generator: _Optional[str] = ...) -> None: ...
+    reject_early: bool
+    def __init__(self, user_id: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., strategy: _Optional[_Union[GenerationStrategy, str]] = ..., candidates: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., risk_aversion: _Optional[float] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., min_revision: _Optional[int] = ..., include_candidates: bool = ..., generator: _Optional[str] = ..., reject_early: bool = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("role", "content")
@@ -298,16 +300,36 @@ class ExportUserRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ...) -> None: ...
 
 class ExportUserResponse(_message.Message):
-    __slots__ = ("profile", "preference", "query", "imported")
+    __slots__ = ("profile", "preference", "query", "imported", "choice")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     PREFERENCE_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     IMPORTED_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
     profile: _common_pb2.UserProfile
     preference: _common_pb2.Preference
     query: _common_pb2.Query
     imported: ImportedPreference
-    def __init__(self, profile: _Optional[_Union[_common_pb2.UserProfile, _Mapping]] = ..., preference: _Optional[_Union[_common_pb2.Preference, _Mapping]] = ..., query: _Optional[_Union[_common_pb2.Query, _Mapping]] = ..., imported: _Optional[_Union[ImportedPreference, _Mapping]] = ...) -> None: ...
+    choice: GivenChoice
+    def __init__(self, profile: _Optional[_Union[_common_pb2.UserProfile, _Mapping]] = ..., preference: _Optional[_Union[_common_pb2.Preference, _Mapping]] = ..., query: _Optional[_Union[_common_pb2.Query, _Mapping]] = ..., imported: _Optional[_Union[ImportedPreference, _Mapping]] = ..., choice: _Optional[_Union[GivenChoice, _Mapping]] = ...) -> None: ...
+
+class GivenChoice(_message.Message):
+    __slots__ = ("completion_id", "index", "prompt", "text", "model_version", "create_time", "expire_time")
+    COMPLETION_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    completion_id: str
+    index: int
+    prompt: str
+    text: str
+    model_version: str
+    create_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, completion_id: _Optional[str] = ..., index: _Optional[int] = ..., prompt: _Optional[str] = ..., text: _Optional[str] = ..., model_version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ImportedPreference(_message.Message):
     __slots__ = ("dataset_id", "row")

@@ -92,7 +92,7 @@ class ImportPreferencesResponse(_message.Message):
     def __init__(self, imported: _Optional[int] = ..., duplicates: _Optional[int] = ..., skipped: _Optional[int] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("datasets", "include_service_log", "as_of_log_position", "backbone", "base_functions", "tune", "seed", "request_id")
+    __slots__ = ("datasets", "include_service_log", "as_of_log_position", "backbone", "base_functions", "tune", "seed", "request_id", "value_head")
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_SERVICE_LOG_FIELD_NUMBER: _ClassVar[int]
     AS_OF_LOG_POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class TrainRequest(_message.Message):
     TUNE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_HEAD_FIELD_NUMBER: _ClassVar[int]
     datasets: _containers.RepeatedScalarFieldContainer[str]
     include_service_log: bool
     as_of_log_position: int
@@ -109,7 +110,20 @@ class TrainRequest(_message.Message):
     tune: Tune
     seed: int
     request_id: str
-    def __init__(self, datasets: _Optional[_Iterable[str]] = ..., include_service_log: bool = ..., as_of_log_position: _Optional[int] = ..., backbone: _Optional[str] = ..., base_functions: _Optional[int] = ..., tune: _Optional[_Union[Tune, str]] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    value_head: TrainValueHead
+    def __init__(self, datasets: _Optional[_Iterable[str]] = ..., include_service_log: bool = ..., as_of_log_position: _Optional[int] = ..., backbone: _Optional[str] = ..., base_functions: _Optional[int] = ..., tune: _Optional[_Union[Tune, str]] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ..., value_head: _Optional[_Union[TrainValueHead, _Mapping]] = ...) -> None: ...
+
+class TrainValueHead(_message.Message):
+    __slots__ = ("generator", "prompts", "rollouts", "max_tokens")
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    generator: str
+    prompts: int
+    rollouts: int
+    max_tokens: int
+    def __init__(self, generator: _Optional[str] = ..., prompts: _Optional[int] = ..., rollouts: _Optional[int] = ..., max_tokens: _Optional[int] = ...) -> None: ...
 
 class TrainResponse(_message.Message):
     __slots__ = ("job",)

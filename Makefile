@@ -45,16 +45,25 @@ $(PEERS): benches/peers/requirements.txt
 	touch "$@"
 
 TORCH := $(CURDIR)/benches/peers/.venv-torch
+SERVER := $(CURDIR)/benches/peers/.venv-server
 MODELS ?= ../shared/models
 TEXTS ?= ../shared/data/alpacaeval/pool.jsonl.gz
 
-interop: $(TORCH) ## Our backbones beside sentence-transformers and transformers, on this machine's CPU (installs torch)
+interop: $(TORCH) $(SERVER) ## Our backbones, decoder and server beside their peers, on this machine's CPU (installs torch, compiles llama.cpp)
 	"$(TORCH)/bin/python" benches/peers/backbones.py encoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-bert"
 	"$(TORCH)/bin/python" benches/peers/backbones.py decoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-qwen2"
 	"$(TORCH)/bin/python" benches/peers/backbones.py decoder --data "$(TEXTS)" --tokenizer "$(MODELS)/tiny-random-qwen2" \
 		--prompts 2 --candidates 8
 	"$(TORCH)/bin/python" benches/peers/decoding.py --model "$(MODELS)/babyllama" --tokens 100
 	"$(TORCH)/bin/python" benches/peers/decoding.py --tokenizer "$(MODELS)/tiny-random-qwen2"
+	cargo build --release --locked
+	"$(SERVER)/bin/python" benches/peers/server.py --binary "$(CARGO_TARGET_DIR)/release/pref" --model "$(MODELS)/babyllama"
+
+# llama.cpp is compiled here: some minutes.
+$(SERVER): benches/peers/server.txt
+	python3 -m venv "$@"
+	"$@/bin/pip" install --quiet --no-cache-dir -r benches/peers/server.txt
+	touch "$@"
 
 $(TORCH): benches/peers/backbones.txt
 	python3 -m venv "$@"

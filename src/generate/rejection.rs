@@ -1,6 +1,6 @@
 /// Speculative rejection (Sun et al. 2024, "Fast Best-of-N Decoding via Speculative Rejection"): what a text is worth shows while it
 /// is written, so that the worse half of the candidates is given up after a quarter of the longest length allowed, and of those
-/// that are left the worse half again after a half. N texts cost little more than N/2 then.
+/// that are left the worse half again after a half. Of N texts of the longest length half as many tokens are written then.
 ///
 /// Texts are compared after the same number of tokens, whatever came first to the ear, so that who is given up does not depend on
 /// time. A text that ends before a round stays, and is compared at the end.

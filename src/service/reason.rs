@@ -184,6 +184,8 @@ impl From<&EngineError> for Reason {
             EngineError::Model(error) if is_damage(error) => Self::ModelDamaged,
             EngineError::Store(StoreError::Unavailable(_)) => Self::DatabaseUnavailable,
             EngineError::Store(StoreError::Missing { .. }) => Self::Gone,
+            // Nothing but the end of the server cancels a task that a call waits for.
+            EngineError::Task(error) if error.is_cancelled() => Self::Draining,
             EngineError::Model(_)
             | EngineError::Store(_)
             | EngineError::Train(_)

@@ -21,6 +21,8 @@ async fn a_log_locked_by_somebody_else_is_unavailable_and_then_works(f: &Fixture
     let config = StoreConfig { statement_timeout: patience, acquire_timeout: patience, ..f.config.clone() };
     match &f.place {
         Place::Postgres(database) => {
+            // With little patience for a statement, and as much as ever for a connection.
+            let config = StoreConfig { acquire_timeout: f.config.acquire_timeout, ..config };
             let impatient = Store::connect(&config).await.unwrap();
             let mut other = connect(database).await;
             sqlx::raw_sql("BEGIN; SELECT 1 FROM users FOR UPDATE").execute(&mut other).await.unwrap();

@@ -12,7 +12,7 @@ use super::kernels::Kernels;
 use super::layout::{file_error, read};
 use super::opening::{Opening, Weights};
 use super::packed_decoder::{PackedDecoder, Projection};
-use super::tokens::plain;
+use super::tokens::{parse, plain};
 use super::{BackboneOptions, DeviceChoice, FloatType, ModelError};
 
 /// What a causal decoder is opened from.
@@ -58,9 +58,7 @@ impl DecoderFiles {
         let (tokenizer, path) = match self {
             Self::Folder(directory) => {
                 let path = directory.join("tokenizer.json");
-                let tokenizer =
-                    Tokenizer::from_bytes(read(&path)?).map_err(|error| file_error(&path, error))?;
-                (tokenizer, path)
+                (parse(&path, &read(&path)?)?, path)
             }
             Self::Gguf(gguf) => (gguf.tokenizer()?, gguf.path().to_owned()),
         };

@@ -17,6 +17,7 @@ use super::chat_template::ChatTemplate;
 use super::decoder_config::{DecoderConfig, DecoderSettings, ROPE_THETA};
 use super::layout::{file_error, open, read};
 use super::pooling::Pooling;
+use super::tokens::parse;
 use super::{ModelError, memory};
 
 /// A file whose header has been read.
@@ -140,9 +141,7 @@ impl Gguf {
             Some("gpt2") => {
                 Tokenizer::from_gguf(&self.content).map_err(|error| file_error(&self.path, error))
             }
-            _ if beside.is_file() => {
-                Tokenizer::from_bytes(read(&beside)?).map_err(|error| file_error(&beside, error))
-            }
+            _ if beside.is_file() => parse(&beside, &read(&beside)?),
             other => {
                 let reason = format!(
                     "tokenizer.ggml.model: got {other:?}; allowed: \"gpt2\", or a tokenizer.json beside the file"

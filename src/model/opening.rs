@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use sha2::{Digest, Sha256};
-use tokenizers::Tokenizer;
 
 use super::layout::{file_error, read, weight_files};
-use super::tokens::{Template, TextTokenizer};
+use super::tokens::{Template, TextTokenizer, parse};
 use super::weights::read_weights;
 use super::{Backbone, FloatType, ModelError, Text};
 
@@ -47,7 +46,7 @@ impl<'a> Opening<'a> {
         vocabulary: usize,
     ) -> Result<TextTokenizer, ModelError> {
         let (path, json) = (self.tokenizer_path(), self.tokenizer_json()?);
-        let tokenizer = Tokenizer::from_bytes(json).map_err(|error| file_error(&path, error))?;
+        let tokenizer = parse(&path, &json)?;
         let tokenizer =
             TextTokenizer::new(tokenizer, Template::parse(self.template)?, max_tokens, lowercase)?;
         let id = tokenizer.largest_id();

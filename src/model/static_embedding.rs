@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::Deserialize;
-use tokenizers::Tokenizer;
 
 use super::hub::Snapshot;
 use super::layout::{Module, file_error, optional};
 use super::opening::{Opening, Weights};
-use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
+use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer, parse};
 use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, FloatType, ModelError, Text};
 
 /// Goes into the hash: another way of computing the same model is another backbone.
@@ -73,7 +72,7 @@ impl StaticEmbedding {
         let model2vec = tensors.contains_key(MODEL2VEC);
         table.unknown = unknown.filter(|_| model2vec);
         let max_tokens = if model2vec { settings.max_tokens } else { UNLIMITED };
-        let tokenizer = Tokenizer::from_bytes(plain).map_err(|error| file_error(&tokenizer_path, error))?;
+        let tokenizer = parse(&tokenizer_path, &plain)?;
         let tokenizer = TextTokenizer::new(tokenizer, Template::parse(template)?, max_tokens, false)?;
         table.check(tokenizer.largest_id() as usize + 1).map_err(|reason| file_error(&table_path, reason))?;
 

@@ -1,7 +1,9 @@
 use std::collections::HashMap;
+use std::path::Path;
 
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
+use super::layout::file_error;
 use super::{ModelError, Text};
 
 /// The template where nobody says otherwise.
@@ -52,6 +54,14 @@ impl Template {
 
     fn fill(&self, prompt: &str, response: &str) -> String {
         [&self.before, prompt, &self.between, response, &self.after].concat()
+    }
+}
+
+/// What `tokenizer.json` says. The library panics at some files that are damaged.
+pub(super) fn parse(path: &Path, json: &[u8]) -> Result<Tokenizer, ModelError> {
+    match std::panic::catch_unwind(|| Tokenizer::from_bytes(json)) {
+        Ok(parsed) => parsed.map_err(|error| file_error(path, error)),
+        Err(_) => Err(file_error(path, "is damaged: it cannot be read as a tokenizer")),
     }
 }
 

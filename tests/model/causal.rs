@@ -194,7 +194,7 @@ fn layouts_of_other_versions_are_read() {
 fn a_damaged_folder_says_which_file_and_field() {
     let Some(folder) = shared_model("a_damaged_folder_says_which_file_and_field", TINY_QWEN2) else { return };
     type Damage = fn(&Path);
-    let cases: [(&str, Damage, &[&str]); 7] = [
+    let cases: [(&str, Damage, &[&str]); 8] = [
         ("weights cut short", |f| cut(&f.join("model.safetensors")), &["model.safetensors"]),
         (
             "wrong width",
@@ -215,6 +215,11 @@ fn a_damaged_folder_says_which_file_and_field() {
             "scaled positions",
             |f| edit(f, "config.json", "rope_scaling", json!({"rope_type": "yarn", "factor": 8.0})),
             &["config.json", "rope_type", "yarn", "llama3"],
+        ),
+        (
+            "a tokenizer at which its library panics",
+            |f| edit(f, "tokenizer.json", "decoder", 5.into()),
+            &["tokenizer.json", "damaged"],
         ),
         (
             "a vocabulary too small",

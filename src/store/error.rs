@@ -87,7 +87,9 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 /// Whether the database, and not the statement, is at fault.
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
+        // What is no protocol any more is what is left of a connection that was cut.
         sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed

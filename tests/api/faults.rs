@@ -128,7 +128,7 @@ async fn a_database_that_falls_silent_ends_calls_in_time_and_holds_nothing_up_af
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_database_makes_calls_slow_and_nothing_else() {
     let test = "a_slow_database_makes_calls_slow_and_nothing_else";
-    let Some((app, proxy)) = behind_a_proxy(test).await else { return };
+    let Some((app, proxy)) = TestApp::behind_a_proxy(test, |_, _| {}).await else { return };
     app.import_topics().await;
     proxy.set(Weather::Passing(Duration::from_millis(10)));
     let query = app.ask("ada").await;

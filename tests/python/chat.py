@@ -90,13 +90,10 @@ def refusals(client: openai.OpenAI) -> None:
     assert refused(bad, tools=[{"type": "function", "function": {"name": "f"}}]).param == "tools"
     assert refused(bad, extra_body={"pref": {"strategy": "luck"}}).param == "pref.strategy"
     assert refused(bad, extra_body={"pref": {"sorcery": 1}}).code == "INVALID_FIELD"
-<<<<<<< HEAD
-    assert refused(openai.APIStatusError, n=1000).status_code == 413
-=======
-    assert refused(openai.APIStatusError, n=1000).param == "n"
+    too_many = refused(openai.APIStatusError, n=1000)
+    assert too_many.status_code == 413 and too_many.param == "n"
     assert refused(bad, extra_body={"pref": {"candidates": 65}}).param == "pref.candidates"
     assert refused(bad, extra_body={"pref": {"guidance_scale": 1e7}}).param == "pref.guidance_scale"
->>>>>>> 3b4e4ae (Chat completions can be compared (POST /v1/feedback), fail in the caller's own words, and are rejected early; a language model judges strategies, and Train makes value heads)
     assert refused(openai.NotFoundError, model="pool").code == "PROMPT_NOT_IN_POOL"
     try:
         client.models.retrieve("nobody")

@@ -36,6 +36,11 @@ impl FloatType {
     }
 }
 
+/// What sums, norms and angles of a network in `dtype` are computed in.
+pub(super) fn at_least_f32(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
 impl fmt::Display for FloatType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -18,6 +18,8 @@ mod chat_template;
 mod concat;
 mod decoder_config;
 mod decoder_files;
+#[cfg(test)]
+mod drawn_weights;
 mod encoder_config;
 mod error;
 mod examples;

@@ -165,6 +165,7 @@ pub(super) mod tests {
     use candle_transformers::models::bert::BertModel;
 
     use super::*;
+    use crate::model::drawn_weights::DrawnWeights;
 
     pub(in crate::model) fn config() -> Config {
         Config {
@@ -198,28 +199,19 @@ pub(super) mod tests {
         }
     }
 
-    /// Weights of ±½ drawn by a linear congruential generator; names as transformers writes them.
+    /// Names as transformers writes them.
     pub(in crate::model) fn random_weights(config: &Config) -> HashMap<String, Tensor> {
         let (d, wide) = (config.hidden_size, config.intermediate_size);
-        let mut state = 1u32;
-        let mut weights = HashMap::new();
-        let mut add = |name: String, shape: &[usize]| {
-            let mut draw = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-            };
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
-            weights.insert(name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
-        };
+        let mut weights = DrawnWeights::new("");
         for (name, rows) in [
             ("word_embeddings", config.vocab_size),
             ("position_embeddings", config.max_position_embeddings),
             ("token_type_embeddings", config.type_vocab_size),
         ] {
-            add(format!("embeddings.{name}.weight"), &[rows, d]);
+            weights.add(format!("embeddings.{name}.weight"), &[rows, d]);
         }
-        add("embeddings.LayerNorm.weight".into(), &[d]);
-        add("embeddings.LayerNorm.bias".into(), &[d]);
+        weights.add("embeddings.LayerNorm.weight", &[d]);
+        weights.add("embeddings.LayerNorm.bias", &[d]);
         for layer in 0..config.num_hidden_layers {
             for (name, rows, columns) in [
                 ("attention.self.query", d, d),
@@ -229,14 +221,14 @@ pub(super) mod tests {
                 ("intermediate.dense", wide, d),
                 ("output.dense", d, wide),
             ] {
-                add(format!("encoder.layer.{layer}.{name}.weight"), &[rows, columns]);
-                add(format!("encoder.layer.{layer}.{name}.bias"), &[rows]);
+                weights.add(format!("encoder.layer.{layer}.{name}.weight"), &[rows, columns]);
+                weights.add(format!("encoder.layer.{layer}.{name}.bias"), &[rows]);
             }
             for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
-                add(format!("encoder.layer.{layer}.{name}.weight"), &[d]);
-                add(format!("encoder.layer.{layer}.{name}.bias"), &[d]);
+                weights.add(format!("encoder.layer.{layer}.{name}.weight"), &[d]);
+                weights.add(format!("encoder.layer.{layer}.{name}.bias"), &[d]);
             }
         }
-        weights
+        weights.done()
     }
 }

@@ -7,6 +7,7 @@ use candle_nn::{Linear, RmsNorm, VarBuilder, linear_b, linear_no_bias, rms_norm}
 
 use super::decoder_config::DecoderConfig;
 use super::kernels::Kernels;
+use super::rope;
 
 pub(super) use self::cached::{Kind, KvCache, Step};
 pub(super) use self::weights::Projection;
@@ -26,8 +27,7 @@ pub(super) struct PackedDecoder {
     words: Words,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    /// Radians a position for each pair of a head's dimensions, (1, head width / 2); never in half precision, which cannot
-    /// tell position 257 from 256.
+    /// Radians a position for each pair of a head's dimensions, (1, head width / 2).
     frequencies: Tensor,
     kernels: Kernels,
 }
@@ -60,15 +60,13 @@ impl PackedDecoder {
     pub(super) fn load(vb: VarBuilder<'_>, config: &DecoderConfig, kernels: Kernels) -> Result<Self> {
         let vb = if vb.contains_tensor("model.embed_tokens.weight") { vb.pp("model") } else { vb };
         let d = config.hidden_size;
-        let frequencies = Tensor::new(config.frequencies(), vb.device())?.unsqueeze(0)?;
-        let kind = if vb.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         Ok(Self {
             words: Words::Float(vb.get((config.vocab_size, d), "embed_tokens.weight")?),
             layers: (0..config.num_hidden_layers)
                 .map(|index| Layer::load(vb.pp("layers").pp(index), config, kernels))
                 .collect::<Result<_>>()?,
             norm: rms_norm(d, config.rms_norm_eps, vb.pp("norm"))?,
-            frequencies: frequencies.to_dtype(kind)?,
+            frequencies: rope::row(&config.frequencies(), vb.dtype(), vb.device())?,
             kernels,
         })
     }
@@ -238,17 +236,9 @@ impl Plan {
             }
         }
         let rows = ids.len();
-        let (cos, sin) = turns(positions, frequencies, dtype)?;
+        let (cos, sin) = rope::turns(positions, frequencies, dtype)?;
         Ok(Self { ids: Tensor::from_vec(ids, rows, device)?, cos, sin, segments })
     }
-}
-
-/// cos and sin of position × frequency, (positions, head width / 2) each.
-fn turns(positions: Vec<f32>, frequencies: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
-    let rows = positions.len();
-    let positions = Tensor::from_vec(positions, (rows, 1), frequencies.device())?;
-    let angles = positions.to_dtype(frequencies.dtype())?.matmul(frequencies)?;
-    Ok((angles.cos()?.to_dtype(dtype)?, angles.sin()?.to_dtype(dtype)?))
 }
 
 /// The masks of a segment's queries, on the device and in the kind of number of its scores.
@@ -293,6 +283,7 @@ pub(super) mod tests {
     use candle_transformers::models::qwen2;
 
     use super::*;
+    use crate::model::drawn_weights::DrawnWeights;
 
     pub(in crate::model) fn config() -> DecoderConfig {
         DecoderConfig {
@@ -396,23 +387,14 @@ pub(super) mod tests {
         assert_close(&short.forward(&[alone(&ids)]).unwrap()[0], &expected[0]);
     }
 
-    /// Weights of ±½ drawn by a linear congruential generator; names as transformers writes them.
+    /// Names as transformers writes them.
     pub(in crate::model) fn random_weights(config: &DecoderConfig) -> HashMap<String, Tensor> {
         let (d, wide) = (config.hidden_size, config.intermediate_size);
         let (q, kv) =
             (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
-        let mut state = 1u32;
-        let mut weights = HashMap::new();
-        let mut add = |name: String, shape: &[usize]| {
-            let mut draw = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-            };
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
-            weights.insert(format!("model.{name}"), Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
-        };
-        add("embed_tokens.weight".into(), &[config.vocab_size, d]);
-        add("norm.weight".into(), &[d]);
+        let mut weights = DrawnWeights::new("model.");
+        weights.add("embed_tokens.weight", &[config.vocab_size, d]);
+        weights.add("norm.weight", &[d]);
         for layer in 0..config.num_hidden_layers {
             for (name, rows, columns) in [
                 ("self_attn.q_proj", q, d),
@@ -423,15 +405,15 @@ pub(super) mod tests {
                 ("mlp.up_proj", wide, d),
                 ("mlp.down_proj", d, wide),
             ] {
-                add(format!("layers.{layer}.{name}.weight"), &[rows, columns]);
+                weights.add(format!("layers.{layer}.{name}.weight"), &[rows, columns]);
             }
             for (name, rows) in [("q_proj", q), ("k_proj", kv), ("v_proj", kv)] {
-                add(format!("layers.{layer}.self_attn.{name}.bias"), &[rows]);
+                weights.add(format!("layers.{layer}.self_attn.{name}.bias"), &[rows]);
             }
             for name in ["input_layernorm", "post_attention_layernorm"] {
-                add(format!("layers.{layer}.{name}.weight"), &[d]);
+                weights.add(format!("layers.{layer}.{name}.weight"), &[d]);
             }
         }
-        weights
+        weights.done()
     }
 }

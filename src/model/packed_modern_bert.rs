@@ -3,7 +3,7 @@ use candle_nn::{LayerNorm, Linear, Module, VarBuilder, linear_no_bias};
 
 use super::kernels::Kernels;
 use super::modern_bert_config::ModernBertConfig;
-use super::rope::frequencies;
+use super::rope::{self, frequencies};
 
 /// Queries of one attention product.
 const QUERY_BLOCK: usize = 256;
@@ -47,11 +47,7 @@ impl PackedModernBert {
             if vb.contains_tensor("model.embeddings.tok_embeddings.weight") { vb.pp("model") } else { vb };
         let embeddings = vb.pp("embeddings");
         let head_width = config.hidden_size / config.num_attention_heads;
-        let turns = |theta: f64| -> Result<Tensor> {
-            Tensor::new(frequencies(theta, head_width, None), vb.device())?
-                .unsqueeze(0)?
-                .to_dtype(angles(vb.dtype()))
-        };
+        let row = |theta: f64| rope::row(&frequencies(theta, head_width, None), vb.dtype(), vb.device());
         Ok(Self {
             words: embeddings.get((config.vocab_size, config.hidden_size), "tok_embeddings.weight")?,
             norm: norm(embeddings.pp("norm"), config)?,
@@ -59,8 +55,8 @@ impl PackedModernBert {
                 .map(|(index, &window)| Layer::load(vb.pp("layers").pp(index), config, window, kernels))
                 .collect::<Result<_>>()?,
             final_norm: norm(vb.pp("final_norm"), config)?,
-            global: turns(config.global_rope_theta)?,
-            local: turns(config.local_rope_theta)?,
+            global: row(config.global_rope_theta)?,
+            local: row(config.local_rope_theta)?,
         })
     }
 
@@ -69,12 +65,8 @@ impl PackedModernBert {
         let (device, dtype) = (self.words.device(), self.words.dtype());
         let lengths: Vec<_> = texts.iter().map(|text| text.len()).collect();
         let positions: Vec<_> = lengths.iter().flat_map(|&length| (0..length).map(|n| n as f32)).collect();
-        let positions = Tensor::new(positions, device)?.unsqueeze(1)?;
-        let turn = |frequencies: &Tensor| -> Result<Turn> {
-            let angles = positions.to_dtype(frequencies.dtype())?.matmul(frequencies)?;
-            Ok((angles.cos()?.to_dtype(dtype)?, angles.sin()?.to_dtype(dtype)?))
-        };
-        let (global, local) = (turn(&self.global)?, turn(&self.local)?);
+        let turns = |frequencies: &Tensor| rope::turns(positions.clone(), frequencies, dtype);
+        let (global, local) = (turns(&self.global)?, turns(&self.local)?);
         let mut rows =
             self.norm.forward(&self.words.index_select(&Tensor::new(texts.concat(), device)?, 0)?)?;
         for layer in &self.layers {
@@ -182,11 +174,6 @@ fn starts(lengths: &[usize]) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Angles are never in half precision, which cannot tell position 257 from 256.
-fn angles(dtype: DType) -> DType {
-    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
-}
-
 /// LayerNorm without a bias.
 fn norm(vb: VarBuilder<'_>, config: &ModernBertConfig) -> Result<LayerNorm> {
     Ok(LayerNorm::new_no_bias(vb.get(config.hidden_size, "weight")?, config.norm_eps))
@@ -199,6 +186,7 @@ pub(super) mod tests {
     use candle_transformers::models::modernbert::{Config, ModernBert};
 
     use super::*;
+    use crate::model::drawn_weights::DrawnWeights;
 
     pub(in crate::model) fn config() -> ModernBertConfig {
         ModernBertConfig {
@@ -252,32 +240,23 @@ pub(super) mod tests {
         }
     }
 
-    /// Weights of ±½ drawn by a linear congruential generator; names as transformers writes them.
+    /// Names as transformers writes them.
     pub(in crate::model) fn random_weights(config: &ModernBertConfig) -> HashMap<String, Tensor> {
         let (d, wide) = (config.hidden_size, config.intermediate_size);
-        let mut state = 1u32;
-        let mut weights = HashMap::new();
-        let mut add = |name: String, shape: &[usize]| {
-            let mut draw = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-            };
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
-            weights.insert(format!("model.{name}"), Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
-        };
-        add("embeddings.tok_embeddings.weight".into(), &[config.vocab_size, d]);
-        add("embeddings.norm.weight".into(), &[d]);
-        add("final_norm.weight".into(), &[d]);
+        let mut weights = DrawnWeights::new("model.");
+        weights.add("embeddings.tok_embeddings.weight", &[config.vocab_size, d]);
+        weights.add("embeddings.norm.weight", &[d]);
+        weights.add("final_norm.weight", &[d]);
         for layer in 0..config.windows.len() {
             for (name, rows, columns) in
                 [("attn.Wqkv", 3 * d, d), ("attn.Wo", d, d), ("mlp.Wi", 2 * wide, d), ("mlp.Wo", d, wide)]
             {
-                add(format!("layers.{layer}.{name}.weight"), &[rows, columns]);
+                weights.add(format!("layers.{layer}.{name}.weight"), &[rows, columns]);
             }
             for name in ["attn_norm", "mlp_norm"].into_iter().skip(usize::from(layer == 0)) {
-                add(format!("layers.{layer}.{name}.weight"), &[d]);
+                weights.add(format!("layers.{layer}.{name}.weight"), &[d]);
             }
         }
-        weights
+        weights.done()
     }
 }

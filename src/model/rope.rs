@@ -2,7 +2,10 @@
 
 use std::f64::consts::TAU;
 
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
+
+use super::float_type::at_least_f32;
 
 /// `rope_scaling` of transformers 4, and `rope_parameters` of 5.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,6 +74,25 @@ pub(super) fn frequencies(theta: f64, head_dim: usize, scaling: Option<&RopeScal
             }
         })
         .collect()
+}
+
+/// Frequencies as a row, (1, head width / 2), for a network that computes in `dtype`; never in half precision, which cannot
+/// tell position 257 from 256.
+pub(super) fn row(frequencies: &[f64], dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+    // Not every device has numbers of 64 bits.
+    Tensor::new(frequencies, &Device::Cpu)?.unsqueeze(0)?.to_dtype(at_least_f32(dtype))?.to_device(device)
+}
+
+/// cos and sin of position × frequency, (positions, head width / 2) each, in `dtype`.
+pub(super) fn turns(
+    positions: Vec<f32>,
+    frequencies: &Tensor,
+    dtype: DType,
+) -> candle_core::Result<(Tensor, Tensor)> {
+    let rows = positions.len();
+    let positions = Tensor::from_vec(positions, (rows, 1), frequencies.device())?;
+    let angles = positions.to_dtype(frequencies.dtype())?.matmul(frequencies)?;
+    Ok((angles.cos()?.to_dtype(dtype)?, angles.sin()?.to_dtype(dtype)?))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use super::postgres::Connections;
 use super::sql::{Db, Row, Value, values};
-use super::users::weight;
-use super::{Answer, AskedQuery, Derived, NewPreference, Store, StoreError, SubmissionSnapshot};
-use crate::domain::{Comparison, ModelVersion, Outcome, PreferenceId, QueryId, TenantId, UserId};
+use super::users::answer;
+use super::{AskedQuery, Derived, NewPreference, Store, StoreError, SubmissionSnapshot};
+use crate::domain::{Comparison, ModelVersion, QueryId, TenantId, UserId};
 
 /// The lines of a log that count, by position.
 const LINE: i64 = 0;
@@ -54,7 +54,7 @@ impl Store {
         let mut snapshot = SubmissionSnapshot::default();
         for row in &rows {
             match row.get::<i64>(0)? {
-                LINE => snapshot.answers.push(answer(row)?),
+                LINE => snapshot.answers.push(answer(row, 6)?),
                 USER => snapshot.revision = Some(row.get(1)?),
                 QUERY => snapshot.query = Some(asked(row)?),
                 GAIN => snapshot.latest_gain = row.get(6)?,
@@ -146,17 +146,6 @@ async fn append(connections: &Connections, values: &[Value<'_>]) -> Result<bool,
         Err(error) if super::preferences::is_violation(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-fn answer(row: &Row) -> Result<Answer, StoreError> {
-    Ok(Answer {
-        position: row.get(1)?,
-        preference_id: row.parsed(2, "preference", "preference_id", PreferenceId::parse)?,
-        outcome: row.parsed(3, "preference", "outcome", Outcome::parse)?,
-        weight: weight(row, 6)?,
-        created: row.get(7)?,
-        delta: row.numbers(8)?,
-    })
 }
 
 fn asked(row: &Row) -> Result<AskedQuery, StoreError> {

@@ -124,8 +124,11 @@ impl Store {
         let revision = first.get(0)?;
         // A user without a live answer is one row of nulls.
         let has_answers = first.get::<Option<i64>>(1)?.is_some();
-        let answers =
-            if has_answers { lines.iter().map(answer).collect::<Result<_, _>>()? } else { Vec::new() };
+        let answers = if has_answers {
+            lines.iter().map(|line| answer(line, 4)).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
         let posterior = posterior.map(|row| stored_posterior(&row, 0)).transpose()?.flatten();
         Ok(Some(UserSnapshot { revision, posterior, answers }))
     }
@@ -246,14 +249,15 @@ pub(super) fn stored_posterior(row: &Row, first: usize) -> Result<Option<StoredP
     }))
 }
 
-fn answer(row: &Row) -> Result<Answer, StoreError> {
+/// position, id and outcome in the columns from 1 on; weight, time and δ in those from `rest` on.
+pub(super) fn answer(row: &Row, rest: usize) -> Result<Answer, StoreError> {
     Ok(Answer {
         position: row.get(1)?,
         preference_id: row.parsed(2, "preference", "preference_id", PreferenceId::parse)?,
         outcome: row.parsed(3, "preference", "outcome", Outcome::parse)?,
-        weight: weight(row, 4)?,
-        created: row.get(5)?,
-        delta: row.numbers(6)?,
+        weight: weight(row, rest)?,
+        created: row.get(rest + 1)?,
+        delta: row.numbers(rest + 2)?,
     })
 }
 

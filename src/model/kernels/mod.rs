@@ -4,6 +4,8 @@ use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Storage, Tensor};
 use candle_nn::{Module, RmsNorm, ops, rotary_emb};
 
+use super::float_type::at_least_f32;
+
 /// How the parts of a network are computed that lie between its products.
 ///
 /// The fused forms are quick and have no gradient: ours in place on a CPU ([`rows`]), candle's elsewhere. Where gradients are
@@ -38,7 +40,7 @@ impl Kernels {
             return Ok(x);
         }
         let dtype = x.dtype();
-        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let wide = at_least_f32(dtype);
         let parameter = |index: usize| parameters.get(index)?.to_dtype(wide);
         let sum = x.to_dtype(wide)?.broadcast_add(&parameter(0)?)?.add(&residual.to_dtype(wide)?)?;
         let centred = sum.broadcast_sub(&sum.mean_keepdim(D::Minus1)?)?;

@@ -1,7 +1,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Module, rotary_emb};
 
-use super::{Layer, PackedDecoder, turns};
+use super::{Layer, PackedDecoder};
+use crate::model::rope;
 
 /// Keys and values of the tokens that a sequence has so far.
 pub(in crate::model) struct KvCache {
@@ -108,7 +109,7 @@ impl PackedDecoder {
             spans.push(Span { start, count, mask: mask(step.kind, count, seen, dtype, device)? });
         }
         let rows = ids.len();
-        let turn = turns(positions, &self.frequencies, dtype)?;
+        let turn = rope::turns(positions, &self.frequencies, dtype)?;
         let mut rows = self.words.rows(&Tensor::from_vec(ids, rows, device)?)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let attended =

@@ -9,13 +9,13 @@ use super::{Layer, PackedDecoder};
 use crate::model::decoder_config::DecoderConfig;
 use crate::model::gguf::Tensors;
 use crate::model::kernels::Kernels;
+use crate::model::rope;
 
 impl PackedDecoder {
     /// Of a GGUF file's tensors, matrices in the blocks in which they are; rows are computed in float32.
     pub(in crate::model) fn load_quantized(tensors: &Tensors, config: &DecoderConfig) -> Result<Self> {
         let device = tensors.device();
-        let mut frequencies =
-            Tensor::new(config.frequencies(), device)?.unsqueeze(0)?.to_dtype(DType::F32)?;
+        let mut frequencies = rope::row(&config.frequencies(), DType::F32, device)?;
         if let Some(factors) = tensors.find("rope_freqs.weight") {
             frequencies = frequencies.broadcast_div(&factors.dequantize(device)?.flatten_all()?)?;
         }

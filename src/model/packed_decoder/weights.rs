@@ -46,7 +46,10 @@ impl Projection {
             [only] => product(only)?,
             parts => Tensor::cat(&parts.iter().map(product).collect::<Result<Vec<_>>>()?, 1)?,
         };
-        blocks.bias.as_ref().map_or(Ok(product.clone()), |bias| product.broadcast_add(bias))
+        match &blocks.bias {
+            Some(bias) => product.broadcast_add(bias),
+            None => Ok(product),
+        }
     }
 }
 

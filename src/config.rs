@@ -154,6 +154,13 @@ pub struct ServeSettings {
     #[arg(long, env = "PREF_GENERATOR_SEQUENCES", default_value_t = 64, value_name = "N")]
     pub generator_sequences: usize,
 
+    /// Reward models that serve at once, of all tenants together; the one used longest ago makes room for another, and its
+    /// tenants are answered MODEL_NOT_RESIDENT until it is loaded again.
+    #[arg(long, env = "PREF_RESIDENT_MODELS", default_value_t = 8, value_name = "N")]
+    pub resident_models: usize,
+    /// Memory of candidate pools that questions are chosen from, in MiB; pools used longest ago make room for others.
+    #[arg(long, env = "PREF_POOL_MEMORY_MIB", default_value_t = 4096, value_name = "MIB")]
+    pub pool_memory_mib: usize,
     /// Requests that may wait for the reward model; the next one is answered RESOURCE_EXHAUSTED.
     #[arg(long, env = "PREF_MODEL_QUEUE", default_value_t = 256, value_name = "N")]
     pub model_queue: usize,
@@ -278,6 +285,7 @@ impl ServeSettings {
             ("max_questions", self.max_questions),
             ("concurrent_calls", self.concurrent_calls),
             ("default_candidates", self.default_candidates),
+            ("resident_models", self.resident_models),
             ("model_queue", self.model_queue),
             ("model_batch", self.model_batch),
             ("generator_sequences", self.generator_sequences),
@@ -338,6 +346,8 @@ impl ServeSettings {
                 reply_lifetime: Duration::from_secs(self.reply_lifetime_seconds),
                 completion_lifetime: Duration::from_secs(self.completion_lifetime_seconds),
                 default_candidates: self.default_candidates,
+                resident_models: self.resident_models,
+                pool_bytes: self.pool_memory_mib.saturating_mul(1 << 20),
                 resident: ResidentConfig {
                     queue: self.model_queue,
                     batch_texts: self.model_batch,
@@ -504,6 +514,8 @@ mod tests {
         assert_eq!(config.engine.job_lease, EngineConfig::default().job_lease);
         assert_eq!(config.engine.change_poll, EngineConfig::default().change_poll);
         assert_eq!(config.engine.job_poll, EngineConfig::default().job_poll);
+        assert_eq!(config.engine.resident_models, EngineConfig::default().resident_models);
+        assert_eq!(config.engine.pool_bytes, EngineConfig::default().pool_bytes);
         assert_eq!(config.engine.resident.queue, ResidentConfig::default().queue);
         assert_eq!(config.engine.key_memory, EngineConfig::default().key_memory);
         assert_eq!(config.engine.tenant_users, EngineConfig::default().tenant_users);

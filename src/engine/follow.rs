@@ -51,6 +51,11 @@ impl Engine {
                     }
                     Change::Pool(..) => {}
                 },
+                () = self.models().wanted() => {
+                    for tenant in self.models().waiting() {
+                        self.look_at_models_of(&tenant).await?;
+                    }
+                }
                 _ = settle.tick() => {
                     pools.retain(|(tenant, pool), told| {
                         let settled = told.elapsed() >= SETTLED;
@@ -63,6 +68,8 @@ impl Engine {
                 _ = poll.tick() => {
                     // Where nothing is heard, asking is all there is.
                     self.look_at_models().await?;
+                    self.models().forget_unused();
+                    self.shared.pools.keep(|tenant, version| self.models().serves(tenant, version));
                     match &mut changes {
                         Ok(changes) => changes.check().await?,
                         Err(_) => changes = self.store().changes().await,
@@ -91,7 +98,7 @@ impl Engine {
         let ServingRow { tenant, model_version, state, changed } = row;
         let lease = i64::try_from(self.config().job_lease.as_millis()).unwrap_or(i64::MAX / LEASES);
         let needed = match state {
-            ModelState::Active => !self.models().serves(&tenant, &model_version),
+            ModelState::Active => self.models().needs(&tenant, &model_version),
             ModelState::Activating => self.now().saturating_sub(changed) > LEASES * lease,
             ModelState::Ready | ModelState::Retired => false,
         };

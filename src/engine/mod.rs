@@ -25,6 +25,7 @@ mod idempotency;
 mod import_candidates;
 mod import_preferences;
 mod install_model;
+mod last_used;
 mod list_pools;
 mod list_preferences;
 mod list_users;
@@ -110,6 +111,10 @@ pub struct EngineConfig {
     pub completion_lifetime: Duration,
     /// N of best-of-N where the caller says nothing.
     pub default_candidates: usize,
+    /// Models that may serve at once, of however many tenants; the one used longest ago makes room for another.
+    pub resident_models: usize,
+    /// What pools in memory may take, in bytes; one alone may take more.
+    pub pool_bytes: usize,
     /// Bounds of each resident model.
     pub resident: ResidentConfig,
     /// How backbones are opened.
@@ -141,6 +146,8 @@ impl Default for EngineConfig {
             reply_lifetime: Duration::from_secs(24 * 3600),
             completion_lifetime: Duration::from_secs(24 * 3600),
             default_candidates: 16,
+            resident_models: 8,
+            pool_bytes: 4 << 30,
             resident: ResidentConfig::default(),
             backbone: BackboneOptions::default(),
             models: ArtifactLocation::new("data/models"),
@@ -196,7 +203,7 @@ impl Engine {
         Self {
             shared: Arc::new(Shared {
                 models: ModelRegistry::new(&config),
-                pools: PoolCache::default(),
+                pools: PoolCache::new(config.pool_bytes),
                 keys: KeyCache::default(),
                 headcounts: Headcounts::default(),
                 generators: Generators::new(config.generators.clone()),

@@ -45,6 +45,11 @@ impl PairIndex {
         )
     }
 
+    /// What it takes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Place>()
+    }
+
     /// Pairs.
     pub(super) fn len(&self) -> usize {
         self.places.len()

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::last_used::{LastUsed, Uses};
 use super::pair_index::PairIndex;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::{Candidates, Comparison, ModelVersion, PairKey, PoolName, TenantId};
@@ -48,6 +49,13 @@ impl PoolFeatures {
         if is_small { built() } else { tokio::task::spawn_blocking(built).await? }
     }
 
+    /// What it takes of memory.
+    fn bytes(&self) -> usize {
+        let texts = self.prompts.iter().flat_map(|c| c.responses.iter().chain([&c.prompt]));
+        let texts: usize = texts.map(|text| text.capacity() + size_of::<String>()).sum();
+        texts + self.features.bytes() + self.pairs.bytes()
+    }
+
     /// The pairs of this pool among those that a user has seen.
     pub(super) fn seen(&self, keys: &HashSet<PairKey>) -> Seen {
         let mut seen = Seen::default();
@@ -71,19 +79,38 @@ impl PoolFeatures {
 type Key = (TenantId, PoolName, ModelVersion);
 
 /// Pools in memory, one entry for each (pool, model), rebuilt when the pool's revision has moved on.
-#[derive(Default)]
 pub(super) struct PoolCache {
-    entries: RwLock<HashMap<Key, Arc<PoolFeatures>>>,
+    entries: RwLock<HashMap<Key, Entry>>,
+    uses: Uses,
+    /// What all of them may take.
+    most_bytes: usize,
     /// One build at a time: a second caller finds what the first has built.
     building: tokio::sync::Mutex<()>,
 }
 
+struct Entry {
+    pool: Arc<PoolFeatures>,
+    bytes: usize,
+    used: LastUsed,
+}
+
 impl PoolCache {
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self {
+            entries: RwLock::default(),
+            uses: Uses::default(),
+            most_bytes,
+            building: tokio::sync::Mutex::default(),
+        }
+    }
+
     fn get(&self, key: &Key, version: PoolVersion) -> Option<Arc<PoolFeatures>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let is_new =
             |pool: &PoolVersion| pool.created == version.created && pool.revision >= version.revision;
-        entries.get(key).filter(|pool| is_new(&pool.version)).cloned()
+        let entry = entries.get(key).filter(|entry| is_new(&entry.pool.version))?;
+        self.uses.again(&entry.used);
+        Some(entry.pool.clone())
     }
 
     /// Whether the pool is in memory, in whatever version.
@@ -92,11 +119,27 @@ impl PoolCache {
         entries.keys().any(|(of, name, _)| (of, name) == (tenant, pool))
     }
 
-    /// Keeps the newest features of a pool; those of models that no longer serve it go.
+    /// Keeps the newest features of a pool; those of models that no longer serve it go, and pools used longest ago where
+    /// all of them take too much.
     fn put(&self, key: Key, pool: Arc<PoolFeatures>) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(tenant, name, _), _| (tenant, name) != (&key.0, &key.1));
-        entries.insert(key, pool);
+        let bytes = pool.bytes();
+        let mut total = bytes + entries.values().map(|entry| entry.bytes).sum::<usize>();
+        while total > self.most_bytes
+            && let Some(oldest) =
+                entries.iter().min_by_key(|(_, entry)| entry.used.when()).map(|(key, _)| key.clone())
+        {
+            total -= entries.remove(&oldest).map_or(0, |entry| entry.bytes);
+            tracing::info!(tenant = %oldest.0, pool.name = %oldest.1, "pool makes room for another");
+        }
+        entries.insert(key, Entry { pool, bytes, used: self.uses.first() });
+    }
+
+    /// Forgets pools of tenants under models that no longer serve them.
+    pub(super) fn keep(&self, is_served: impl Fn(&TenantId, &ModelVersion) -> bool) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|(tenant, _, version), _| is_served(tenant, version));
     }
 
     pub(super) fn forget(&self, tenant: &TenantId, pool: &PoolName) {
@@ -130,9 +173,55 @@ impl Engine {
         let features = Arc::new(PoolFeatures::build(version, prompts, model).await?);
         tracing::info!(
             pool.name = %pool, pool.revision = version.revision, pool.prompts = features.prompts.len(),
-            pool.pairs = features.pairs.len(), "pool is in memory"
+            pool.pairs = features.pairs.len(), pool.bytes = features.bytes(), "pool is in memory"
         );
         cache.put(key, features.clone());
         Ok(features)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: PoolVersion = PoolVersion { created: 1, revision: 1 };
+
+    fn key(pool: &str) -> Key {
+        (TenantId::default_tenant(), PoolName::parse(pool).unwrap(), ModelVersion::parse("v1").unwrap())
+    }
+
+    fn pool() -> Arc<PoolFeatures> {
+        let responses = vec!["short".to_owned(), "rather longer".to_owned()];
+        let prompts = vec![Candidates { prompt: "x".to_owned(), responses }];
+        let features = [[1.0, 2.0].map(|phi| nalgebra::DVector::from_element(3, phi))];
+        let (features, pairs) = (Pool::new(&features).unwrap(), PairIndex::new(&prompts));
+        Arc::new(PoolFeatures { version: ONE, prompts, features, pairs })
+    }
+
+    #[test]
+    fn the_pool_used_longest_ago_makes_room() {
+        let two = 2 * pool().bytes();
+        let cache = PoolCache::new(two);
+        cache.put(key("a"), pool());
+        cache.put(key("b"), pool());
+        assert!(cache.get(&key("a"), ONE).is_some());
+        cache.put(key("c"), pool());
+        let held = ["a", "b", "c"].map(|name| cache.get(&key(name), ONE).is_some());
+        assert_eq!(held, [true, false, true]);
+        // One alone is kept, whatever it takes.
+        let cache = PoolCache::new(0);
+        cache.put(key("a"), pool());
+        cache.put(key("b"), pool());
+        assert_eq!(["a", "b"].map(|name| cache.get(&key(name), ONE).is_some()), [false, true]);
+    }
+
+    #[test]
+    fn pools_of_models_that_serve_nobody_are_forgotten() {
+        let cache = PoolCache::new(1 << 20);
+        cache.put(key("a"), pool());
+        cache.keep(|_, version| version.as_str() == "v1");
+        assert!(cache.get(&key("a"), ONE).is_some());
+        cache.keep(|_, _| false);
+        assert!(!cache.holds(&TenantId::default_tenant(), &PoolName::parse("a").unwrap()));
     }
 }

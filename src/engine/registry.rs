@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::last_used::{LastUsed, Uses};
 use super::{Engine, EngineConfig, EngineError};
 use crate::domain::{Invalid, ModelVersion, TenantId};
 use crate::math::Prior;
@@ -57,14 +58,20 @@ struct Shared {
     /// By location of the artifact.
     loaded: RwLock<HashMap<String, Arc<ServingModel>>>,
     active: RwLock<HashMap<TenantId, Slot>>,
+    /// Models that may serve at once.
+    most: usize,
+    uses: Uses,
+    /// Rung when a model is asked for that has made room for others.
+    wanted: Notify,
     readiness: watch::Sender<Readiness>,
 }
 
 /// What a tenant is served by.
-#[derive(Clone)]
 enum Slot {
     Loading(ModelVersion),
-    Active(Arc<ServingModel>),
+    Active(Arc<ServingModel>, LastUsed),
+    /// It has made room for others, and is loaded again when it is asked for.
+    Away(ModelVersion),
 }
 
 impl ModelRegistry {
@@ -77,6 +84,9 @@ impl ModelRegistry {
                 loading: tokio::sync::Mutex::default(),
                 loaded: RwLock::default(),
                 active: RwLock::default(),
+                most: config.resident_models,
+                uses: Uses::default(),
+                wanted: Notify::new(),
                 readiness: watch::Sender::new(Readiness::Starting),
             }),
         }
@@ -85,21 +95,77 @@ impl ModelRegistry {
     /// The model that serves the tenant.
     ///
     /// # Errors
-    /// [`EngineError::NoActiveModel`], or [`EngineError::ModelNotResident`] while it is being loaded.
+    /// [`EngineError::NoActiveModel`], or [`EngineError::ModelNotResident`] while it is being loaded, which begins now if it
+    /// had made room for others.
     pub fn active(&self, tenant: &TenantId) -> Result<Arc<ServingModel>, EngineError> {
         let active = self.shared.active.read().unwrap_or_else(PoisonError::into_inner);
         match active.get(tenant) {
-            Some(Slot::Active(model)) => Ok(model.clone()),
+            Some(Slot::Active(model, used)) => {
+                self.shared.uses.again(used);
+                Ok(model.clone())
+            }
             Some(Slot::Loading(version)) => Err(EngineError::ModelNotResident(version.clone())),
+            Some(Slot::Away(version)) => {
+                let version = version.clone();
+                drop(active);
+                self.want(tenant);
+                Err(EngineError::ModelNotResident(version))
+            }
             None if *self.shared.readiness.borrow() == Readiness::Starting => Err(EngineError::Starting),
             None => Err(EngineError::NoActiveModel),
         }
     }
 
-    /// Whether this model is what the tenant is served by.
+    /// Whether this model, which is to serve the tenant, is to be loaded now: not where it serves already, nor where the
+    /// tenant's has made room for others, or finds none, until it is asked for.
+    pub(super) fn needs(&self, tenant: &TenantId, version: &ModelVersion) -> bool {
+        let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
+        match active.get(tenant) {
+            Some(Slot::Active(model, _)) => model.version != *version,
+            Some(Slot::Loading(_)) => true,
+            Some(Slot::Away(_)) => false,
+            None if serving_models(&active).len() < self.shared.most => true,
+            None => {
+                active.insert(tenant.clone(), Slot::Away(version.clone()));
+                false
+            }
+        }
+    }
+
+    /// Whether the tenant is served from memory, by this model.
     pub(super) fn serves(&self, tenant: &TenantId, version: &ModelVersion) -> bool {
         let active = self.shared.active.read().unwrap_or_else(PoisonError::into_inner);
-        matches!(active.get(tenant), Some(Slot::Active(model)) if model.version == *version)
+        matches!(active.get(tenant), Some(Slot::Active(model, _)) if model.version == *version)
+    }
+
+    fn want(&self, tenant: &TenantId) {
+        let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = active.get_mut(tenant)
+            && let Slot::Away(version) = slot
+        {
+            *slot = Slot::Loading(version.clone());
+            self.shared.wanted.notify_one();
+        }
+    }
+
+    /// Waits until a model is asked for that is not in memory.
+    pub(super) async fn wanted(&self) {
+        self.shared.wanted.notified().await;
+    }
+
+    /// Tenants whose model is on its way.
+    pub(super) fn waiting(&self) -> Vec<TenantId> {
+        let active = self.shared.active.read().unwrap_or_else(PoisonError::into_inner);
+        active
+            .iter()
+            .filter(|(_, slot)| matches!(slot, Slot::Loading(_)))
+            .map(|(tenant, _)| tenant.clone())
+            .collect()
+    }
+
+    /// Models in memory.
+    pub fn resident(&self) -> usize {
+        self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Brings the artifact at `location` into memory and warms it up, off the async threads. What is there already is
@@ -141,18 +207,54 @@ impl ModelRegistry {
         })
     }
 
-    /// From now on `model` serves the tenant. Calls in flight finish with the model that they began with.
+    /// From now on `model` serves the tenant; of more models than may serve at once those used longest ago make room. Calls in
+    /// flight finish with the model that they began with.
     pub fn set_active(&self, tenant: &TenantId, model: Arc<ServingModel>) {
         tracing::info!(%tenant, model.version = %model.version, "model serves");
-        self.put(tenant, Slot::Active(model));
+        self.put(tenant, Slot::Active(model.clone(), self.shared.uses.first()));
+        self.make_room(&model);
         self.shared.readiness.send_replace(Readiness::Serving);
         self.forget_unused();
     }
 
+    fn make_room(&self, kept: &Arc<ServingModel>) {
+        let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let serving = serving_models(&active);
+            let surplus = serving.len() > self.shared.most;
+            let others = serving.into_iter().filter(|(model, _)| *model != Arc::as_ptr(kept));
+            let Some((leaving, _)) = others.min_by_key(|(_, used)| *used).filter(|_| surplus) else { return };
+            for (tenant, slot) in active.iter_mut() {
+                if let Slot::Active(model, _) = slot
+                    && Arc::as_ptr(model) == leaving
+                {
+                    let version = model.version.clone();
+                    tracing::info!(%tenant, model.version = %version, "model makes room for another");
+                    *slot = Slot::Away(version);
+                }
+            }
+        }
+    }
+
     /// Lets go of models that serve nobody, are not about to, and have no call in flight.
-    fn forget_unused(&self) {
+    pub(super) fn forget_unused(&self) {
         let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
         loaded.retain(|_, model| Arc::strong_count(model) > 1);
+    }
+
+    /// Where as many models serve as may, one that is on its way waits until it is asked for; whether that is so.
+    fn send_away_if_full(&self, tenant: &TenantId) -> bool {
+        let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
+        let full = serving_models(&active).len() >= self.shared.most;
+        match active.get_mut(tenant) {
+            Some(slot) if full => {
+                if let Slot::Loading(version) = slot {
+                    *slot = Slot::Away(version.clone());
+                }
+                matches!(slot, Slot::Away(_))
+            }
+            _ => false,
+        }
     }
 
     /// Follows whether this server can personalise.
@@ -190,6 +292,9 @@ impl Engine {
         let mut tenants: Vec<_> = serving.into_iter().map(|row| row.tenant).collect();
         tenants.dedup();
         for tenant in tenants.iter().filter(|tenant| **tenant != default) {
+            if self.models().send_away_if_full(tenant) {
+                continue;
+            }
             if let Err(error) = self.load_active_model(tenant).await {
                 tracing::error!(%tenant, %error, "the tenant's model cannot be loaded");
             }
@@ -226,6 +331,18 @@ impl Engine {
             None => Ok(()),
         }
     }
+}
+
+/// Each model that serves somebody, and when it was last used.
+fn serving_models(active: &HashMap<TenantId, Slot>) -> HashMap<*const ServingModel, u64> {
+    let mut serving = HashMap::new();
+    for slot in active.values() {
+        if let Slot::Active(model, used) = slot {
+            let latest = serving.entry(Arc::as_ptr(model)).or_insert(0);
+            *latest = used.when().max(*latest);
+        }
+    }
+    serving
 }
 
 /// Whether two manifests are of the same model with the same files, a value head included.

@@ -84,7 +84,21 @@ impl Engine {
         let _turn = self.turn(tenant, user).await;
         for _ in 0..ATTEMPTS {
             let snapshot = self.submission_snapshot(tenant, &request, &model).await?;
-            let judged = self.judged(tenant, &request, &snapshot, &model).await?;
+            let judged = match self.judged(tenant, &request, &snapshot, &model).await {
+                // A repeat whose completions have had their time since.
+                Err(gone @ EngineError::CompletionNotFound { .. }) => {
+                    let store = self.store();
+                    return match store
+                        .replayed_preference(tenant, user, preference_id, &call.body_hash)
+                        .await?
+                    {
+                        Some(Append::Replayed(reply)) => Ok(serde_json::from_slice(&reply)?),
+                        Some(_) => Err(EngineError::RequestIdReused),
+                        None => Err(gone),
+                    };
+                }
+                judged => judged?,
+            };
             if snapshot.revision.is_none() {
                 self.admit_user(tenant).await?;
             }

@@ -100,6 +100,12 @@ impl Seen {
 }
 
 impl Pool {
+    /// What it takes of memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let pairs = self.askable.iter().flatten().map(|pairs| size_of_val(&pairs[..])).sum::<usize>();
+        size_of_val(&self.features[..]) + size_of_val(&self.starts[..]) + pairs
+    }
+
     /// A pool from φ (J) of each response of each prompt.
     ///
     /// # Errors

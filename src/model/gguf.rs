@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use candle_core::quantized::tokenizer::TokenizerFromGguf;
-use candle_core::quantized::{QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
@@ -249,10 +249,14 @@ impl Gguf {
     }
 }
 
-/// Bytes of a tensor in its blocks.
+/// Bytes that a tensor will take: its blocks, and where candle arranges them anew for the processor's vectors when they are
+/// first multiplied, those again.
 fn bytes(info: &TensorInfo) -> u64 {
+    let dtype = info.ggml_dtype;
     let elements = info.shape.dims().iter().fold(1u64, |product, &size| product.saturating_mul(size as u64));
-    elements.div_ceil(info.ggml_dtype.block_size() as u64).saturating_mul(info.ggml_dtype.type_size() as u64)
+    let blocks = elements.div_ceil(dtype.block_size() as u64).saturating_mul(dtype.type_size() as u64);
+    let is_arranged = matches!(dtype, GgmlDType::Q4K | GgmlDType::Q6K | GgmlDType::Q8_0);
+    if is_arranged { blocks.saturating_mul(2) } else { blocks }
 }
 
 /// Each head's rows from (pair, half) to (half, pair): llama.cpp's `permute`, undone. Rows are whole blocks, so that they

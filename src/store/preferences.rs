@@ -167,6 +167,28 @@ impl Store {
         rows.iter().map(log_row).collect()
     }
 
+    /// What a repeat of the request that made this answer is told: its reply, or that the id belongs to another body. Nothing
+    /// where there is no such answer.
+    pub async fn replayed_preference(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        preference: PreferenceId,
+        body_hash: &[u8],
+    ) -> Result<Option<Append>, StoreError> {
+        let first = self
+            .db
+            .row(
+                "SELECT body_hash, reply FROM preference
+                 WHERE tenant = $1 AND user_id = $2 AND preference_id = $3",
+                values![tenant, user, preference],
+            )
+            .await?;
+        let Some(row) = first else { return Ok(None) };
+        let is_same = row.get::<Vec<u8>>(0)? == body_hash;
+        Ok(Some(if is_same { Append::Replayed(row.get(1)?) } else { Append::RequestIdReused }))
+    }
+
     /// Tells the reasons apart after a commit came to nothing; in a transaction of its own, since Postgres ends one
     /// with its first error.
     async fn why_not_appended(
@@ -175,22 +197,12 @@ impl Store {
         user: &UserId,
         new: &NewPreference,
     ) -> Result<Append, StoreError> {
-        let mut tx = self.db.begin().await?;
-        let same_id = tx
-            .row(
-                "SELECT body_hash, reply FROM preference
-                 WHERE tenant = $1 AND user_id = $2 AND preference_id = $3",
-                values![tenant, user, new.preference_id],
-            )
-            .await?;
-        if let Some(row) = same_id {
-            let body_hash: Vec<u8> = row.get(0)?;
-            return if body_hash == new.body_hash {
-                Ok(Append::Replayed(row.get(1)?))
-            } else {
-                Ok(Append::RequestIdReused)
-            };
+        if let Some(replay) =
+            self.replayed_preference(tenant, user, new.preference_id, &new.body_hash).await?
+        {
+            return Ok(replay);
         }
+        let mut tx = self.db.begin().await?;
         if let Some(query) = new.query_id {
             let asked = tx
                 .row(

@@ -73,10 +73,17 @@ on_both_stores! {
         assert_eq!(reply["preference_id"], log[0].preference_id.as_str());
         assert_eq!((log[0].outcome(), log[0].comparison.as_ref().unwrap().response_a.as_str()), (Outcome::First, second.as_str()));
 
-        assert_eq!(chat.feedback(body.clone()).await, (200, reply), "a retry gets the first reply");
+        assert_eq!(chat.feedback(body.clone()).await, (200, reply.clone()), "a retry gets the first reply");
         assert_eq!(app.get_user("ada").await.unwrap().revision, 1);
-        let mut other = body;
+        let mut other = body.clone();
         other["weight"] = 1.into();
+        assert_eq!(told(chat.feedback(other.clone()).await), (409, "REQUEST_ID_REUSED".to_owned(), None));
+
+        let lifetime = app.engine.config().completion_lifetime.as_millis() as i64;
+        assert_eq!(app.engine.store().sweep(app.engine.now() + 2 * lifetime).await.unwrap().choices, 2);
+        assert_eq!(chat.feedback(body.clone()).await, (200, reply), "the answer is kept for good, and so is its reply");
+        let fresh = json!({ "user": "ada", "chosen": body["chosen"], "rejected": body["rejected"], "request_id": request_id() });
+        assert_eq!(told(chat.feedback(fresh).await).1, "COMPLETION_NOT_FOUND");
         assert_eq!(told(chat.feedback(other).await), (409, "REQUEST_ID_REUSED".to_owned(), None));
     }
 }

@@ -42,6 +42,7 @@ mod questions;
 mod refusals;
 mod rejection;
 mod replicas;
+mod residency;
 mod streams;
 mod tenants;
 mod tokens;

@@ -3,6 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use pref::service::proto::personalization_service_client::PersonalizationServiceClient;
 use pref::service::proto::*;
@@ -16,8 +19,14 @@ use crate::app::judge;
 use crate::artifact;
 use crate::postgres::TestDatabase;
 
-/// How often the server is killed, each time in the middle of answers.
+/// How often the server is killed, each time in the middle of answers; PREF_KILLS says otherwise.
 const KILLS: usize = 3;
+/// People who answer at once.
+const PEOPLE: usize = 8;
+/// Lines of a log that are asked for.
+const PAGE: u32 = 1000;
+/// Longer than any number of answers here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `pref serve` as a process of its own, killed with this value.
 pub(crate) struct Server {
@@ -117,44 +126,77 @@ pub(crate) fn pref() -> Command {
     command
 }
 
-/// Answers until the server is killed under it; returns how many were acknowledged.
-async fn answer_until_killed(server: Server, from: usize) -> usize {
-    let mut client = server.client();
-    let mut killer = Some(server);
-    let mut acknowledged = from;
-    loop {
-        let response = format!("answer {acknowledged} {}", "word ".repeat(acknowledged % 7));
-        let request = judge("ada", ("x", &response, "Few."), Outcome::First);
-        if acknowledged == from + 5 {
-            // In flight while the process dies; it may or may not be on disk.
-            let in_flight = tokio::spawn({
-                let mut client = client.clone();
-                async move { client.submit_preference(request).await }
-            });
-            tokio::task::yield_now().await;
-            drop(killer.take());
-            return acknowledged + usize::from(in_flight.await.unwrap().is_ok());
+fn person(index: usize) -> String {
+    format!("person {index}")
+}
+
+/// Everybody answers until the server is killed under them, once so many answers were acknowledged; returns how many of each
+/// person's there are.
+async fn answer_until_killed(server: Server, mut logged: [usize; PEOPLE], enough: usize) -> [usize; PEOPLE] {
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let people = logged.map({
+        let (client, acknowledged) = (server.client(), acknowledged.clone());
+        let mut index = 0..;
+        move |from| {
+            let (mut client, acknowledged) = (client.clone(), acknowledged.clone());
+            let user = person(index.next().expect("there is no end"));
+            tokio::spawn(async move {
+                for answers in from.. {
+                    let response = format!("answer {answers} {}", "word ".repeat(answers % 7));
+                    let request = judge(&user, ("x", &response, "Few."), Outcome::First);
+                    // That which is in flight while the process dies may or may not be on disk.
+                    if client.submit_preference(request).await.is_err() {
+                        return answers;
+                    }
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                unreachable!("answers do not end")
+            })
         }
-        client.submit_preference(request).await.expect("the server answers until it is killed");
-        acknowledged += 1;
+    });
+    let begun = Instant::now();
+    while acknowledged.load(Ordering::Relaxed) < enough {
+        assert!(begun.elapsed() < PATIENCE, "the server answers until it is killed");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    drop(server);
+    for (logged, person) in logged.iter_mut().zip(people) {
+        *logged = person.await.unwrap();
+    }
+    logged
 }
 
 async fn killed_under_answers(data_dir: &Path, database: Option<&SecretString>) {
-    let mut logged = 0;
-    for _ in 0..KILLS {
+    let kills =
+        std::env::var("PREF_KILLS").map_or(KILLS, |given| given.parse().expect("PREF_KILLS: a number"));
+    let mut logged = [0; PEOPLE];
+    let mut in_flight = 0;
+    for kill in 0..kills {
         let server = Server::start(data_dir, database).await;
-        let acknowledged = answer_until_killed(server, logged).await;
+        let acknowledged = answer_until_killed(server, logged, 50 + 13 * (kill % 10)).await;
 
         let server = Server::start(data_dir, database).await;
-        let request = GetUserRequest { user_id: "ada".to_owned(), min_revision: acknowledged as u64 };
-        let profile = server.client().get_user(request).await.unwrap().into_inner().profile.unwrap();
-        logged = usize::try_from(profile.revision).unwrap();
-        assert!(logged == acknowledged || logged == acknowledged + 1, "{logged} {acknowledged}");
-        let request = ListPreferencesRequest { user_id: "ada".to_owned(), ..Default::default() };
-        let log = server.client().list_preferences(request).await.unwrap().into_inner().preferences;
-        assert_eq!(log.len(), logged);
+        // Of whom nothing was acknowledged the server need not have heard.
+        for (index, acknowledged) in acknowledged.into_iter().enumerate().filter(|(_, answers)| *answers > 0)
+        {
+            let request = GetUserRequest { user_id: person(index), min_revision: acknowledged as u64 };
+            let profile = server.client().get_user(request).await.unwrap().into_inner().profile.unwrap();
+            logged[index] = usize::try_from(profile.revision).unwrap();
+            in_flight += logged[index] - acknowledged;
+            assert!(logged[index] <= acknowledged + 1, "{}: {} {acknowledged}", person(index), logged[index]);
+            let listed = server.client().list_preferences(list(index)).await.unwrap().into_inner();
+            assert_eq!(listed.preferences.len(), logged[index].min(PAGE as usize));
+        }
     }
+    let answers: usize = logged.iter().sum();
+    println!(
+        "{kills} kills, {answers} answers on disk, {in_flight} of them in flight when the server was killed, 0 lost"
+    );
+}
+
+/// The first page of a person's log.
+fn list(index: usize) -> ListPreferencesRequest {
+    ListPreferencesRequest { user_id: person(index), page_size: PAGE, ..Default::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

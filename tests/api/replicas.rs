@@ -30,7 +30,7 @@ async fn profile(server: &Server, user: &str, min_revision: u64) -> Result<UserP
 }
 
 /// Waits until `is_done`.
-async fn until(what: &str, mut is_done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_done: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_done().await {
         assert!(begun.elapsed() < PATIENCE, "{what}");

@@ -1,5 +1,6 @@
 use std::str::FromStr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pref::service::proto::personalization_service_client::PersonalizationServiceClient;
 use pref::service::proto::*;
@@ -57,6 +58,8 @@ pub(super) struct Caller {
     run: u32,
     /// Questions to be answered.
     asked: Mutex<Vec<(String, String)>>,
+    /// J of the model, as the last question told.
+    base_functions: AtomicUsize,
 }
 
 impl Caller {
@@ -64,7 +67,19 @@ impl Caller {
         let endpoint = Endpoint::from_shared(server.to_owned()).expect("a URL").tcp_nodelay(true);
         let clients = (0..connections).map(|_| PersonalizationServiceClient::new(endpoint.connect_lazy()));
         let (clients, pool) = (clients.collect(), pool.to_owned());
-        Self { clients, users, pool, run: std::process::id(), asked: Mutex::default() }
+        Self {
+            clients,
+            users,
+            pool,
+            run: std::process::id(),
+            asked: Mutex::default(),
+            base_functions: AtomicUsize::new(0),
+        }
+    }
+
+    /// J
+    pub(super) fn base_functions(&self) -> usize {
+        self.base_functions.load(Ordering::Relaxed)
     }
 
     pub(super) async fn call(&self, method: Method, number: u64) -> Result<(), String> {
@@ -77,7 +92,10 @@ impl Caller {
                 let request =
                     NextQueryRequest { user_id: user_id.clone(), source, request_id, ..Default::default() };
                 client.next_query(request).await.map(|reply| {
-                    let query_id = reply.into_inner().queries.swap_remove(0).query_id;
+                    let mut reply = reply.into_inner();
+                    let known = reply.profile.map_or(0, |profile| profile.coefficients.len());
+                    self.base_functions.store(known, Ordering::Relaxed);
+                    let query_id = reply.queries.swap_remove(0).query_id;
                     self.asked.lock().expect("nobody panics").push((user_id, query_id));
                 })
             }

@@ -5,6 +5,7 @@
 //! `--clients N` it is a closed loop instead, as pgbench is: N callers, each with one call at a time.
 
 mod calls;
+mod overhead;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ struct Args {
     /// Callers of a closed loop, in place of a rate.
     #[arg(long)]
     clients: Option<usize>,
+    /// Where it shows metrics: of how long calls take beside the database is told.
+    #[arg(long)]
+    metrics: Option<String>,
+    /// Comparisons of the pool: the median question is told beside one read of their differences in φ.
+    #[arg(long)]
+    comparisons: Option<usize>,
     /// How much of each: next, submit, score.
     #[arg(long, default_value = "next=1,submit=1,score=1")]
     mix: Mix,
@@ -45,7 +52,7 @@ struct Args {
     #[arg(long, default_value_t = 2000)]
     users: u64,
     /// Pool that questions come from.
-    #[arg(long, default_value = "quickstart")]
+    #[arg(long, default_value = "everyday")]
     pool: String,
     /// Connections that calls are spread over.
     #[arg(long, default_value_t = 4)]
@@ -110,11 +117,23 @@ async fn measure(args: Args) {
         next: AtomicU64::new(0),
     });
     let watched = tokio::spawn(watch(args.pid, counted_from, run.ends));
+    let own = args.metrics.clone().map(|url| {
+        tokio::spawn(async move {
+            tokio::time::sleep_until(counted_from).await;
+            overhead::scrape(&url)
+        })
+    });
     match args.clients {
         Some(clients) => closed(&run, clients).await,
         None => open(&run, args.rate, begun).await,
     }
     report(&run, args.seconds, watched.await.expect("nobody panics"));
+    if let (Some(own), Some(url)) = (own, &args.metrics) {
+        overhead::report(&own.await.expect("nobody panics"), &overhead::scrape(url));
+    }
+    if let Some(comparisons) = args.comparisons {
+        beside_a_read(&run, comparisons);
+    }
 }
 
 /// Begins calls when they are due.
@@ -210,4 +229,27 @@ fn report(run: &Run, seconds: f64, usage: Option<Usage>) {
         let each = processor.as_secs_f64() * 1e6 / (calls as f64).max(1.0);
         println!("server: {each:.0} µs of processor a call; resident {resident_mib:?} MiB");
     }
+}
+
+/// How long one core takes to read the differences of that many comparisons, beside the median question.
+fn beside_a_read(run: &Run, comparisons: usize) {
+    let differences = vec![1.0_f64; comparisons * run.caller.base_functions()];
+    let mut times: Vec<f64> = (0..9)
+        .map(|_| {
+            let begun = Instant::now();
+            std::hint::black_box(std::hint::black_box(&differences).iter().sum::<f64>());
+            begun.elapsed().as_secs_f64() * 1000.0
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let tally = run.tally.lock().expect("nobody panics");
+    let question =
+        tally.times.get(&Method::Next).map_or(f64::NAN, |times| times.value_at_quantile(0.5) as f64 / 1000.0);
+    println!(
+        "{comparisons} comparisons, J = {}: a question {question:.2} ms, one read of {} MiB {:.2} ms: x {:.2}",
+        run.caller.base_functions(),
+        differences.len() * 8 >> 20,
+        times[4],
+        question / times[4]
+    );
 }

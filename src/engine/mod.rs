@@ -83,7 +83,9 @@ pub use crate::generate::{Finish, GenerateError, Prompt, Sampling};
 pub use crate::math::Acquisition;
 pub use crate::math::questions::MAX_BASE_FUNCTIONS;
 pub use crate::model::{Example, ModelError};
-pub use crate::store::{ChoiceRow, JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow};
+pub use crate::store::{
+    ChoiceRow, JobState, ModelState, PreferenceRow, StoreError, UnixMillis, UserRow, with_database_time,
+};
 
 use crate::domain::{ModelVersion, TenantId, UserId};
 use crate::model::{ArtifactLocation, BackboneOptions, ResidentConfig};

@@ -1,15 +1,21 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use nalgebra::DVector;
 
 use super::last_used::{LastUsed, Uses};
 use super::pair_index::PairIndex;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::{Candidates, Comparison, ModelVersion, PairKey, PoolName, TenantId};
 use crate::math::questions::{Pool, Question, Seen};
+use crate::model::ModelError;
 use crate::store::PoolVersion;
 
 /// Texts that go to the model in one call while a pool's features are built: a prompt's candidates stay together.
 const BATCH_TEXTS: usize = 256;
+/// How long to wait for a place in the model's queue.
+const QUEUE_WAIT: Duration = Duration::from_millis(20);
 
 /// Prompts with responses and their φ under one model: what a question is chosen from.
 pub(super) struct PoolFeatures {
@@ -36,7 +42,14 @@ impl PoolFeatures {
             );
             waiting.push(candidates.responses.len());
             if batch.len() >= BATCH_TEXTS || index + 1 == prompts.len() {
-                let mut rows = model.resident.features(std::mem::take(&mut batch)).await?.into_iter();
+                let texts = std::mem::take(&mut batch);
+                // Whoever brings candidates of their own is told that there is no place in the queue.
+                let rows = if is_small {
+                    model.resident.features(texts).await?
+                } else {
+                    waited(texts, model).await?
+                };
+                let mut rows = rows.into_iter();
                 features.extend(
                     waiting.drain(..).map(|responses| rows.by_ref().take(responses).collect::<Vec<_>>()),
                 );
@@ -76,6 +89,19 @@ impl PoolFeatures {
     }
 }
 
+/// φ of each text, once there is a place in the model's queue.
+async fn waited(
+    texts: Vec<(String, String)>,
+    model: &ServingModel,
+) -> Result<Vec<DVector<f64>>, EngineError> {
+    loop {
+        match model.resident.features(texts.clone()).await {
+            Err(ModelError::QueueFull { .. }) => tokio::time::sleep(QUEUE_WAIT).await,
+            features => return Ok(features?),
+        }
+    }
+}
+
 type Key = (TenantId, PoolName, ModelVersion);
 
 /// Pools in memory, one entry for each (pool, model), rebuilt when the pool's revision has moved on.
@@ -85,7 +111,7 @@ pub(super) struct PoolCache {
     /// What all of them may take.
     most_bytes: usize,
     /// One build at a time: a second caller finds what the first has built.
-    building: tokio::sync::Mutex<()>,
+    building: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Entry {
@@ -96,12 +122,7 @@ struct Entry {
 
 impl PoolCache {
     pub(super) fn new(most_bytes: usize) -> Self {
-        Self {
-            entries: RwLock::default(),
-            uses: Uses::default(),
-            most_bytes,
-            building: tokio::sync::Mutex::default(),
-        }
+        Self { entries: RwLock::default(), uses: Uses::default(), most_bytes, building: Arc::default() }
     }
 
     fn get(&self, key: &Key, version: PoolVersion) -> Option<Arc<PoolFeatures>> {
@@ -150,32 +171,46 @@ impl PoolCache {
 
 impl Engine {
     /// The pool as it is in the store at `version` or later, with its features under `model`: no statement where nothing has
-    /// changed.
+    /// changed. Where it has to be built, that goes on if the caller goes away, so that a pool that takes longer than a call
+    /// may is there in the end.
     pub(super) async fn pool(
         &self,
         tenant: &TenantId,
         pool: &PoolName,
         version: Option<PoolVersion>,
-        model: &ServingModel,
+        model: &Arc<ServingModel>,
     ) -> Result<Arc<PoolFeatures>, EngineError> {
-        let not_found = || EngineError::PoolNotFound(pool.clone());
-        let version = version.ok_or_else(not_found)?;
+        let version = version.ok_or_else(|| EngineError::PoolNotFound(pool.clone()))?;
         let key = (tenant.clone(), pool.clone(), model.version.clone());
         let cache = &self.shared.pools;
         if let Some(features) = cache.get(&key, version) {
             return Ok(features);
         }
-        let _building = cache.building.lock().await;
+        let building = cache.building.clone().lock_owned().await;
         if let Some(features) = cache.get(&key, version) {
             return Ok(features);
         }
-        let (version, prompts) = self.store().pool_candidates(tenant, pool).await?.ok_or_else(not_found)?;
+        let (engine, model) = (self.clone(), model.clone());
+        let built = self.shared.tasks.spawn(async move {
+            let _building = building;
+            let stop = engine.draining().clone();
+            stop.run_until_cancelled(engine.build_pool(key, &model))
+                .await
+                .unwrap_or(Err(EngineError::Draining))
+        });
+        built.await?
+    }
+
+    async fn build_pool(&self, key: Key, model: &ServingModel) -> Result<Arc<PoolFeatures>, EngineError> {
+        let (tenant, pool, _) = &key;
+        let stored = self.store().pool_candidates(tenant, pool).await?;
+        let (version, prompts) = stored.ok_or_else(|| EngineError::PoolNotFound(pool.clone()))?;
         let features = Arc::new(PoolFeatures::build(version, prompts, model).await?);
         tracing::info!(
             pool.name = %pool, pool.revision = version.revision, pool.prompts = features.prompts.len(),
             pool.pairs = features.pairs.len(), pool.bytes = features.bytes(), "pool is in memory"
         );
-        cache.put(key, features.clone());
+        self.shared.pools.put(key, features.clone());
         Ok(features)
     }
 }

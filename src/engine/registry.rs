@@ -117,8 +117,12 @@ impl ModelRegistry {
     }
 
     /// Whether this model, which is to serve the tenant, is to be loaded now: not where it serves already, nor where the
-    /// tenant's has made room for others, or finds none, until it is asked for.
+    /// tenant's has made room for others, or finds none, until it is asked for. At the start, which may be about to put
+    /// another in its place, nothing is.
     pub(super) fn needs(&self, tenant: &TenantId, version: &ModelVersion) -> bool {
+        if *self.shared.readiness.borrow() == Readiness::Starting {
+            return false;
+        }
         let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
         match active.get(tenant) {
             Some(Slot::Active(model, _)) => model.version != *version,

@@ -2,7 +2,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -18,12 +18,16 @@ use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::engine::with_database_time;
+
 /// Calls, by service, method and code, under the names that other gRPC servers have for them
-/// (`grpc_server_handled_total`, `grpc_server_handling_seconds`). Clones are the same metrics.
+/// (`grpc_server_handled_total`, `grpc_server_handling_seconds`), and what of their time is this server's own
+/// (`grpc_server_overhead_seconds`). Clones are the same metrics.
 #[derive(Debug, Clone)]
 pub struct CallMetrics {
     handled: Family<Handled, Counter>,
     handling: Family<Method, Histogram>,
+    overhead: Family<Method, Histogram>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,7 +47,14 @@ impl Default for CallMetrics {
     fn default() -> Self {
         // From 0.1 ms to 15 s.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(1e-4, 2.5, 14));
-        Self { handled: Family::default(), handling: Family::new_with_constructor(seconds) }
+        // From 50 µs to 0.2 s, two for each doubling.
+        let own: fn() -> Histogram =
+            || Histogram::new(exponential_buckets(5e-5, std::f64::consts::SQRT_2, 25));
+        Self {
+            handled: Family::default(),
+            handling: Family::new_with_constructor(seconds),
+            overhead: Family::new_with_constructor(own),
+        }
     }
 }
 
@@ -55,16 +66,19 @@ impl CallMetrics {
         registry.register("handled", help, self.handled.clone());
         let help = "Time until a call is answered; for a stream, until it begins";
         registry.register_with_unit("handling", help, Unit::Seconds, self.handling.clone());
+        let help = "The same, less the time that answers of Postgres were waited for";
+        registry.register_with_unit("overhead", help, Unit::Seconds, self.overhead.clone());
     }
 
-    fn record(&self, path: &str, code: Code, started: Instant) {
+    fn record(&self, path: &str, code: Code, taken: Duration, database: Duration) {
         // What a caller made up is no label.
         let path = if code == Code::Unimplemented { "" } else { path };
         let (service, method) =
             path.trim_start_matches('/').split_once('/').unwrap_or(("unknown", "unknown"));
         let (grpc_service, grpc_method) = (service.to_owned(), method.to_owned());
         let method = Method { grpc_service: grpc_service.clone(), grpc_method: grpc_method.clone() };
-        self.handling.get_or_create(&method).observe(started.elapsed().as_secs_f64());
+        self.handling.get_or_create(&method).observe(taken.as_secs_f64());
+        self.overhead.get_or_create(&method).observe(taken.saturating_sub(database).as_secs_f64());
         let grpc_code = match code {
             Code::Ok => "OK".to_owned(),
             code => format!("{code:?}"),
@@ -108,7 +122,7 @@ where
         let path = request.uri().path().to_owned();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let (answer, database) = with_database_time(answer).await;
             // An answer without a body has its status in the headers; one with a body is fine so far.
             let code = match &answer {
                 Ok(response) => {
@@ -116,7 +130,7 @@ where
                 }
                 Err(_) => Code::Unknown,
             };
-            metrics.record(&path, code, started);
+            metrics.record(&path, code, started.elapsed(), database);
             answer
         })
     }

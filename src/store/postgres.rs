@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::{StoreConfig, StoreError};
+use super::{StoreConfig, StoreError, database_time};
 
 /// How long an idle connection is taken to be alive without asking it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -58,6 +58,8 @@ pub(super) struct Lease {
     opened: Instant,
     /// Whether nothing is under way on it.
     clean: bool,
+    /// When what is under way, or was last, began.
+    began: Instant,
     shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 }
@@ -110,6 +112,7 @@ impl Connections {
                     connection: Some(connection),
                     opened,
                     clean: true,
+                    began: Instant::now(),
                     shared: shared.clone(),
                     _permit: permit,
                 });
@@ -122,6 +125,7 @@ impl Connections {
             connection: Some(connection),
             opened: Instant::now(),
             clean: true,
+            began: Instant::now(),
             shared: shared.clone(),
             _permit: permit,
         })
@@ -160,6 +164,7 @@ impl Lease {
     /// drops the exchange half-way leaves an answer behind that nobody reads: the connection is closed then.
     pub(super) fn start(&mut self) -> &mut PgConnection {
         self.clean = false;
+        self.began = Instant::now();
         self.connection.as_mut().expect("a lease has its connection until it is dropped")
     }
 
@@ -173,6 +178,7 @@ impl Lease {
         &mut self,
         answer: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, sqlx::Error> {
+        database_time::spent(self.began.elapsed());
         let answer = answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
         self.clean = match &answer {
             Ok(_) => true,

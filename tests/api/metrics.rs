@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use pref::service::proto::*;
 
 use crate::app::judge;
+use crate::postgres::TestDatabase;
 use crate::process::Server;
 
 /// The body of `GET url`, by hand.
@@ -54,4 +55,23 @@ async fn calls_and_batches_are_counted_and_no_text_or_user_is_shown() {
     for secret in ["ada-lovelace", "nobody-knows", "friend", "rest?"] {
         assert!(!shown.contains(secret), "{secret}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_calls_time_the_databases_is_told_apart() {
+    let test = "of_a_calls_time_the_databases_is_told_apart";
+    let Some(database) = TestDatabase::create(test).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ["--metrics-listen", "127.0.0.1:0"];
+    let server = Server::launch(folder.path(), Some(&database.url()), &settings).await;
+    server.client().submit_preference(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+
+    let shown = get(&server.metrics.clone().unwrap());
+    let seconds = |name: &str| -> f64 {
+        let name = format!("grpc_server_{name}_seconds_sum{{");
+        let is_it = |line: &&str| line.starts_with(&name) && line.contains("\"SubmitPreference\"");
+        let line = shown.lines().find(is_it).unwrap_or_else(|| panic!("no {name} in {shown}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(0.0 < seconds("overhead") && seconds("overhead") < seconds("handling"), "{shown}");
 }

@@ -1,10 +1,15 @@
 //! CandidateService.
 
+use std::time::{Duration, Instant};
+
 use pref::service::proto::*;
 use tonic::Code;
 
-use crate::app::{from_pool, refusal, refused_field, request_id, row};
+use crate::app::{TestApp, from_pool, refusal, refused_field, request_id, row};
 use crate::on_both_stores;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_owned).to_vec()
@@ -90,4 +95,30 @@ on_both_stores! {
         app.candidates().delete_pool(request.clone()).await.unwrap();
         app.candidates().delete_pool(request).await.expect("the first reply");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_takes_longer_to_read_than_a_call_may_is_there_in_the_end() {
+    let app = TestApp::configured(|engine, service| {
+        // Nothing is remembered of a build that was given up, and nothing done that nobody waits for.
+        engine.resident.cache_entries = 0;
+        service.call_timeout = Duration::from_millis(200);
+        service.limits.text_bytes = 30_000;
+    })
+    .await;
+    let long = |word: &str| [word, " and so on."].concat().repeat(1200);
+    let prompts =
+        (0..200).map(|n| row("long", &format!("{n}?"), &[long(&format!("This {n}")), long("That")]));
+    for row in prompts {
+        app.import(vec![row]).await.unwrap();
+    }
+    let begun = Instant::now();
+    loop {
+        match app.next_query(from_pool("ada", "long")).await {
+            Ok(reply) => break assert_eq!(reply.queries.len(), 1),
+            Err(late) => assert_eq!(refusal::<()>(Err(late)).1, "DEADLINE_EXCEEDED"),
+        }
+        assert!(begun.elapsed() < PATIENCE, "the pool is never there");
+    }
+    app.stop().await;
 }

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 
+use candle_core::quantized::GgmlDType;
 use flate2::write::GzEncoder;
-use pref::model::{Artifact, ArtifactLocation, ModelError};
+use pref::model::{Artifact, ArtifactLocation, ModelError, Text, open_backbone};
 use pref::train::{Limits, candidate_rows, judgment_rows};
 use sha2::{Digest, Sha256};
 
+use crate::encoder::options;
 use crate::made::{artifact, counting};
+use crate::made_decoder::made_decoder;
 use crate::mutate::Mutator;
+use crate::{gguf, static_embedding};
 
 /// The files of an artifact, and one after the other changed: the manifest as it is, a tensor file under a hash that is right, since
 /// otherwise nothing but the hash would be looked at.
@@ -36,6 +41,45 @@ fn no_artifact_makes_its_reader_panic() {
         if let Ok(read) = read {
             assert!(read.head.iter().all(|weight| weight.is_finite()), "{}", hex::encode(&bytes));
         }
+    }
+}
+
+/// The files of a decoder, of one in GGUF and of static embeddings, one changed at a time: it is refused, or embeds.
+#[test]
+fn no_backbone_makes_its_reader_panic() {
+    let decoder = tempfile::tempdir().unwrap();
+    made_decoder(decoder.path());
+    let template = r#"{"chat_template": "{% for message in messages %}{{ message.content }}{% endfor %}"}"#;
+    fs::write(decoder.path().join("tokenizer_config.json"), template).unwrap();
+    let packed = gguf::made(decoder.path(), GgmlDType::F32, |_| {});
+    let vectors = static_embedding::copied();
+    let of = |folder: &tempfile::TempDir, name: &str| (folder.path().join(name), folder.path().to_owned());
+    let files: Vec<(PathBuf, PathBuf)> = vec![
+        of(&decoder, "config.json"),
+        of(&decoder, "tokenizer.json"),
+        of(&decoder, "model.safetensors"),
+        of(&vectors, "config.json"),
+        of(&vectors, "tokenizer.json"),
+        of(&vectors, "model.safetensors"),
+        (packed.path.clone(), packed.path.clone()),
+    ];
+    let corpus: Vec<Vec<u8>> = files.iter().map(|(file, _)| fs::read(file).unwrap()).collect();
+    let mut inputs = Mutator::new();
+    while let Some((place, bytes)) = inputs.next(&corpus) {
+        let (file, backbone) = &files[place];
+        fs::write(file, &bytes).unwrap();
+        if let Ok(backbone) = open_backbone(&backbone.to_string_lossy(), &options()) {
+            let text = Text { prompt: "How?", response: "Like this." };
+            if let Ok(embedded) = backbone.embed(&[text]) {
+                assert_eq!(
+                    embedded[0].vector.len(),
+                    backbone.dimension(),
+                    "{file:?} {}",
+                    hex::encode(&bytes)
+                );
+            }
+        }
+        fs::write(file, &corpus[place]).unwrap();
     }
 }
 

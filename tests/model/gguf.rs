@@ -18,9 +18,9 @@ use crate::shared_model;
 /// 32 neighbours. The weights of the random Qwen2 were drawn large on purpose, and rounding with them.
 const Q8_0_BOUNDS: [(&str, f32); 2] = [(TINY_QWEN2, 0.15), (BABYLLAMA, 0.06)];
 
-struct Made {
+pub(crate) struct Made {
     _folder: tempfile::TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Made {
@@ -34,7 +34,7 @@ fn json(path: PathBuf) -> Json {
 }
 
 /// transformers' folder as one file, matrices in `kind`, and what `change` does to its metadata.
-fn made(folder: &Path, kind: GgmlDType, change: impl FnOnce(&mut HashMap<String, Value>)) -> Made {
+pub(crate) fn made(folder: &Path, kind: GgmlDType, change: impl FnOnce(&mut HashMap<String, Value>)) -> Made {
     let config = json(folder.join("config.json"));
     let family = config["model_type"].as_str().unwrap();
     let number = |field: &str| Value::U32(config[field].as_u64().unwrap() as u32);

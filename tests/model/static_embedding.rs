@@ -22,7 +22,7 @@ fn vectors(backbone: &dyn Backbone, texts: &[&str]) -> Vec<Vec<f32>> {
     backbone.embed(&texts).unwrap().into_iter().map(|embedding| embedding.vector).collect()
 }
 
-fn copied() -> TempDir {
+pub(crate) fn copied() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in fs::read_dir(reference().join("static")).unwrap() {
         let file = file.unwrap();

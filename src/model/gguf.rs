@@ -174,7 +174,7 @@ impl Gguf {
         hasher: &mut Sha256,
     ) -> Result<Tensors, ModelError> {
         let device = Device::Cpu;
-        memory::require(self.content.tensor_infos.values().map(bytes).sum())?;
+        memory::require(self.content.tensor_infos.values().map(bytes).fold(0, u64::saturating_add))?;
         let mut tensors = HashMap::new();
         let llama = self.text("general.architecture") == Ok(Some("llama"));
         for (name, info) in &self.content.tensor_infos {

@@ -212,7 +212,8 @@ async fn a_tenant_beyond_its_share_is_told_when_to_come_again() {
         guarded(engine, service);
         engine.tenant_users = 2;
         service.tenant_limits = TenantLimits::new(1_000, 1);
-        service.limits.text_bytes = 20_000;
+        service.limits.text_bytes = 50_000;
+        service.limits.message_bytes = 1 << 20;
     };
     let app = TestApp::configured(tight).await;
     let caller = app.holder("default").await;
@@ -224,8 +225,9 @@ async fn a_tenant_beyond_its_share_is_told_when_to_come_again() {
     assert_eq!(refusal(caller.submit(judge("eve", COMPARISON, Outcome::First)).await), full);
     assert_eq!(refusal(caller.next_query(from_pool("eve", "topics")).await), full);
     caller.submit(judge("ada", COMPARISON, Outcome::Second)).await.unwrap();
-    // Completions: the second of two at once. The first cannot end while its caller takes no more than a kilobyte of it.
-    let long = ["a", "b", "c", "d"].map(|word| word.repeat(15_000));
+    // Completions: the second of two at once. The first cannot end while its caller takes no more than a kilobyte of it: of its
+    // text and what follows, each more than tonic puts into one chunk (32 KiB), the second waits until the first is taken.
+    let long = ["a", "b", "c", "d"].map(|word| word.repeat(40_000));
     caller.import(vec![row("long", "A long one:", &long)]).await.unwrap();
     let slow =
         Endpoint::try_from(format!("http://{}", app.address)).unwrap().initial_stream_window_size(1024);

@@ -248,7 +248,7 @@ fn beside_a_read(run: &Run, comparisons: usize) {
     println!(
         "{comparisons} comparisons, J = {}: a question {question:.2} ms, one read of {} MiB {:.2} ms: x {:.2}",
         run.caller.base_functions(),
-        differences.len() * 8 >> 20,
+        (differences.len() * 8) >> 20,
         times[4],
         question / times[4]
     );

@@ -29,17 +29,19 @@ def main():
     arguments.add_argument("--tokens", type=int, default=32, help="written by each completion")
     arguments.add_argument("--counts", type=int, nargs="+", default=[1, 8], help="completions side by side")
     arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--ours", type=pathlib.Path, help="the compiled bench `decoding`; default: cargo builds it")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = given.model or pathlib.Path(name)
         if not given.model:
             make(folder, False, given.tokenizer)
-        compare(given, Ours(folder), Peer(folder))
+        compare(given, Ours(folder, given), Peer(folder))
 
 
 class Ours:
-    def __init__(self, folder):
-        command = ["cargo", "bench", "--quiet", "--locked", "--bench", "decoding", "--", str(folder), PROMPT]
+    def __init__(self, folder, given):
+        build = [given.ours] if given.ours else ["cargo", "bench", "--quiet", "--locked", "--bench", "decoding", "--"]
+        command = [*build, str(folder), PROMPT]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = json.loads(self.process.stdout.readline())
         print(f"ours: opened in {ready['ready']:.1f} s; a prompt of {ready['prompt_tokens']} tokens")

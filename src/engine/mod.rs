@@ -29,6 +29,7 @@ mod last_used;
 mod list_pools;
 mod list_preferences;
 mod list_users;
+mod load_active_models;
 mod model_summary;
 mod next_query;
 mod pair_index;

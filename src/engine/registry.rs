@@ -4,14 +4,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::last_used::{LastUsed, Uses};
-use super::{Engine, EngineConfig, EngineError};
+use super::{EngineConfig, EngineError};
 use crate::domain::{Invalid, ModelVersion, TenantId};
 use crate::math::Prior;
 use crate::model::{
     Artifact, ArtifactLocation, BackboneOptions, Manifest, OpenBackbones, ResidentConfig, ResidentModel,
     RewardModel,
 };
-use crate::store::{ModelRow, ModelState};
+use crate::store::ModelRow;
 
 /// A model in memory, with what a person's fit needs of its manifest.
 pub struct ServingModel {
@@ -247,7 +247,7 @@ impl ModelRegistry {
     }
 
     /// Where as many models serve as may, one that is on its way waits until it is asked for; whether that is so.
-    fn send_away_if_full(&self, tenant: &TenantId) -> bool {
+    pub(super) fn send_away_if_full(&self, tenant: &TenantId) -> bool {
         let mut active = self.shared.active.write().unwrap_or_else(PoisonError::into_inner);
         let full = serving_models(&active).len() >= self.shared.most;
         match active.get_mut(tenant) {
@@ -266,6 +266,17 @@ impl ModelRegistry {
         self.shared.readiness.subscribe()
     }
 
+    /// Nobody is served yet, and that is how it is.
+    pub(super) fn know_of_no_model(&self) {
+        self.shared.readiness.send_if_modified(|readiness| {
+            let first_news = *readiness == Readiness::Starting;
+            if first_news {
+                *readiness = Readiness::NoModel;
+            }
+            first_news
+        });
+    }
+
     /// Has those who follow readiness look again.
     pub(super) fn announce_again(&self) {
         self.shared.readiness.send_modify(|_| {});
@@ -279,61 +290,6 @@ impl ModelRegistry {
 
     fn put(&self, tenant: &TenantId, slot: Slot) {
         self.shared.active.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), slot);
-    }
-}
-
-impl Engine {
-    /// Loads the active models of all tenants, that of the default one first. One of another tenant that cannot be loaded
-    /// is that tenant's trouble, and is logged.
-    pub async fn load_active_models(&self) -> Result<(), EngineError> {
-        let serving = self.store().all_serving_models().await?;
-        // Before any is loaded: what is on its way is not "no model".
-        for row in serving.iter().filter(|row| row.state == ModelState::Active) {
-            self.models().expect_soon(&row.tenant, &row.model_version);
-        }
-        let default = TenantId::default_tenant();
-        self.load_active_model(&default).await?;
-        let mut tenants: Vec<_> = serving.into_iter().map(|row| row.tenant).collect();
-        tenants.dedup();
-        for tenant in tenants.iter().filter(|tenant| **tenant != default) {
-            if self.models().send_away_if_full(tenant) {
-                continue;
-            }
-            if let Err(error) = self.load_active_model(tenant).await {
-                tracing::error!(%tenant, %error, "the tenant's model cannot be loaded");
-            }
-        }
-        Ok(())
-    }
-
-    /// Loads the tenant's active model, if it has one; the server is ready, or known to have no model, afterwards.
-    /// Takes up a change to another model that a server left half-way.
-    pub async fn load_active_model(&self, tenant: &TenantId) -> Result<(), EngineError> {
-        let serving = self.store().serving_models(tenant).await?;
-        let of_state =
-            |wanted| serving.iter().find(|row| row.state == wanted).map(|row| row.model_version.clone());
-        match of_state(ModelState::Active) {
-            Some(version) => {
-                self.models().expect_soon(tenant, &version);
-                let row = self.model_row(tenant, Some(&version)).await?;
-                let model = self.models().load_registered(&row).await?;
-                self.models().set_active(tenant, model);
-            }
-            None => {
-                tracing::info!(%tenant, "no model is active yet");
-                self.models().shared.readiness.send_if_modified(|readiness| {
-                    let first_news = *readiness == Readiness::Starting;
-                    if first_news {
-                        *readiness = Readiness::NoModel;
-                    }
-                    first_news
-                });
-            }
-        }
-        match of_state(ModelState::Activating) {
-            Some(version) => self.resume_activation(tenant, &version).await,
-            None => Ok(()),
-        }
     }
 }
 

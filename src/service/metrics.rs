@@ -66,7 +66,7 @@ impl CallMetrics {
         registry.register("handled", help, self.handled.clone());
         let help = "Time until a call is answered; for a stream, until it begins";
         registry.register_with_unit("handling", help, Unit::Seconds, self.handling.clone());
-        let help = "The same, less the time that answers of Postgres were waited for";
+        let help = "The same, less the time that Postgres was waited for";
         registry.register_with_unit("overhead", help, Unit::Seconds, self.overhead.clone());
     }
 

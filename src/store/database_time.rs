@@ -7,8 +7,8 @@ tokio::task_local! {
     static SPENT: Cell<Duration>;
 }
 
-/// What `call` returns, and how long it waited for answers of Postgres, in this task. Waiting for a connection to be free, and
-/// SQLite, which is part of the process, do not count.
+/// What `call` returns, and how long it waited for connections to Postgres and for its answers, in this task. SQLite, which is
+/// part of the process, does not count.
 pub async fn with_database_time<F: Future>(call: F) -> (F::Output, Duration) {
     SPENT
         .scope(Cell::default(), async {
@@ -18,7 +18,7 @@ pub async fn with_database_time<F: Future>(call: F) -> (F::Output, Duration) {
         .await
 }
 
-/// Counts an exchange with Postgres, where somebody counts.
+/// Counts time spent waiting for Postgres, where somebody counts.
 pub(super) fn spent(time: Duration) {
     let _ = SPENT.try_with(|spent| spent.set(spent.get() + time));
 }

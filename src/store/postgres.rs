@@ -96,8 +96,10 @@ impl Connections {
     /// # Errors
     /// [`StoreError::Unavailable`] at once where the database cannot be reached, and where none is free in time.
     pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
-        let shared = &self.shared;
-        match timeout(shared.acquire_timeout, self.take()).await {
+        let begun = Instant::now();
+        let lease = timeout(self.shared.acquire_timeout, self.take()).await;
+        database_time::spent(begun.elapsed());
+        match lease {
             Ok(lease) => Ok(lease?),
             Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
         }

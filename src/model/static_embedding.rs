@@ -223,13 +223,12 @@ impl Table {
 
 /// The tokenizer with nothing put around a text, and the id of its unknown token.
 fn without_special_tokens(tokenizer_json: &[u8]) -> serde_json::Result<(Vec<u8>, Option<u32>)> {
-    let mut tokenizer: serde_json::Value = serde_json::from_slice(tokenizer_json)?;
-    tokenizer["post_processor"] = serde_json::Value::Null;
-    let model = &tokenizer["model"];
-    let unknown = match model["unk_token"].as_str() {
+    let mut tokenizer: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(tokenizer_json)?;
+    tokenizer.insert("post_processor".to_owned(), serde_json::Value::Null);
+    let unknown = tokenizer.get("model").and_then(|model| match model["unk_token"].as_str() {
         Some(token) => model["vocab"][token].as_u64(),
         None => model["unk_id"].as_u64(),
-    };
+    });
     Ok((serde_json::to_vec(&tokenizer)?, unknown.and_then(|id| id.try_into().ok())))
 }
 

@@ -163,6 +163,23 @@ impl Gguf {
         ChatTemplate::new(source.to_owned(), begin, end, &self.path).map(Some)
     }
 
+    /// Whether every tensor has numbers, and they lie within the file: candle trusts shapes and places.
+    fn check_places(&self) -> Result<(), ModelError> {
+        let failed = |reason: String| file_error(&self.path, reason);
+        let length = std::fs::metadata(&self.path).map_err(|error| failed(error.to_string()))?.len();
+        for (name, info) in &self.content.tensor_infos {
+            let begin = self.content.tensor_data_offset.saturating_add(info.offset);
+            let end = begin.saturating_add(blocks(info));
+            if info.shape.dims().contains(&0) || end > length {
+                let shape = info.shape.dims();
+                return Err(failed(format!(
+                    "tensor {name} of shape {shape:?} would end at byte {end}, and the file at {length}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// All tensors on `device`; the file's SHA-256 goes into `hasher`. Llama's query and key rows, which llama.cpp lays
     /// out for turning neighbours, are put back to where transformers has them.
     ///
@@ -174,6 +191,7 @@ impl Gguf {
         hasher: &mut Sha256,
     ) -> Result<Tensors, ModelError> {
         let device = Device::Cpu;
+        self.check_places()?;
         memory::require(self.content.tensor_infos.values().map(bytes).fold(0, u64::saturating_add))?;
         let mut tensors = HashMap::new();
         let llama = self.text("general.architecture") == Ok(Some("llama"));
@@ -249,14 +267,18 @@ impl Gguf {
     }
 }
 
-/// Bytes that a tensor will take: its blocks, and where candle arranges them anew for the processor's vectors when they are
-/// first multiplied, those again.
-fn bytes(info: &TensorInfo) -> u64 {
+/// Bytes of a tensor in its file.
+fn blocks(info: &TensorInfo) -> u64 {
     let dtype = info.ggml_dtype;
     let elements = info.shape.dims().iter().fold(1u64, |product, &size| product.saturating_mul(size as u64));
-    let blocks = elements.div_ceil(dtype.block_size() as u64).saturating_mul(dtype.type_size() as u64);
-    let is_arranged = matches!(dtype, GgmlDType::Q4K | GgmlDType::Q6K | GgmlDType::Q8_0);
-    if is_arranged { blocks.saturating_mul(2) } else { blocks }
+    elements.div_ceil(dtype.block_size() as u64).saturating_mul(dtype.type_size() as u64)
+}
+
+/// Bytes that it will take of memory: its blocks, and where candle arranges them anew for the processor's vectors when they are
+/// first multiplied, those again.
+fn bytes(info: &TensorInfo) -> u64 {
+    let is_arranged = matches!(info.ggml_dtype, GgmlDType::Q4K | GgmlDType::Q6K | GgmlDType::Q8_0);
+    if is_arranged { blocks(info).saturating_mul(2) } else { blocks(info) }
 }
 
 /// Each head's rows from (pair, half) to (half, pair): llama.cpp's `permute`, undone. Rows are whole blocks, so that they

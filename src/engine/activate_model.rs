@@ -1,13 +1,13 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::{StreamExt, stream};
 
 use super::idempotency::Call;
 use super::model_summary::ModelSummary;
+use super::patience::patiently;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::{ModelVersion, RequestId, TenantId, UserId};
-use crate::model::ModelError;
 use crate::store::StoreError;
 
 /// Users that are looked up at once.
@@ -17,8 +17,6 @@ const SIDE_BY_SIDE: usize = 4;
 /// Times that all who lag are gone through. People who answer under the old model meanwhile lag again, fewer each time;
 /// whoever is left is refitted when they come next.
 const PASSES: usize = 8;
-/// How long to wait for a place in the model's queue.
-const QUEUE_WAIT: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Makes a model the one that serves the tenant: READY → ACTIVATING → ACTIVE, and the one before RETIRED.
@@ -150,11 +148,6 @@ impl Engine {
         user: &UserId,
         model: &ServingModel,
     ) -> Result<(), EngineError> {
-        loop {
-            match self.refit(tenant, user, model).await {
-                Err(EngineError::Model(ModelError::QueueFull { .. })) => tokio::time::sleep(QUEUE_WAIT).await,
-                ended => return ended.map(drop),
-            }
-        }
+        patiently(|| self.refit(tenant, user, model)).await.map(drop)
     }
 }

@@ -33,6 +33,7 @@ mod load_active_models;
 mod model_summary;
 mod next_query;
 mod pair_index;
+mod patience;
 mod person;
 mod pools;
 mod profile;

@@ -1,21 +1,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use nalgebra::DVector;
 
 use super::last_used::{LastUsed, Uses};
 use super::pair_index::PairIndex;
+use super::patience::patiently;
 use super::{Engine, EngineError, ServingModel};
 use crate::domain::{Candidates, Comparison, ModelVersion, PairKey, PoolName, TenantId};
 use crate::math::questions::{Pool, Question, Seen};
-use crate::model::ModelError;
 use crate::store::PoolVersion;
 
 /// Texts that go to the model in one call while a pool's features are built: a prompt's candidates stay together.
 const BATCH_TEXTS: usize = 256;
-/// How long to wait for a place in the model's queue.
-const QUEUE_WAIT: Duration = Duration::from_millis(20);
 
 /// Prompts with responses and their φ under one model: what a question is chosen from.
 pub(super) struct PoolFeatures {
@@ -45,9 +42,9 @@ impl PoolFeatures {
                 let texts = std::mem::take(&mut batch);
                 // Whoever brings candidates of their own is told that there is no place in the queue.
                 let rows = if is_small {
-                    model.resident.features(texts).await?
+                    asked(texts, model).await?
                 } else {
-                    waited(texts, model).await?
+                    patiently(|| asked(texts.clone(), model)).await?
                 };
                 let mut rows = rows.into_iter();
                 features.extend(
@@ -89,17 +86,8 @@ impl PoolFeatures {
     }
 }
 
-/// φ of each text, once there is a place in the model's queue.
-async fn waited(
-    texts: Vec<(String, String)>,
-    model: &ServingModel,
-) -> Result<Vec<DVector<f64>>, EngineError> {
-    loop {
-        match model.resident.features(texts.clone()).await {
-            Err(ModelError::QueueFull { .. }) => tokio::time::sleep(QUEUE_WAIT).await,
-            features => return Ok(features?),
-        }
-    }
+async fn asked(texts: Vec<(String, String)>, model: &ServingModel) -> Result<Vec<DVector<f64>>, EngineError> {
+    Ok(model.resident.features(texts).await?)
 }
 
 type Key = (TenantId, PoolName, ModelVersion);

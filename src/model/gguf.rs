@@ -170,10 +170,13 @@ impl Gguf {
         for (name, info) in &self.content.tensor_infos {
             let begin = self.content.tensor_data_offset.saturating_add(info.offset);
             let end = begin.saturating_add(blocks(info));
-            if info.shape.dims().contains(&0) || end > length {
-                let shape = info.shape.dims();
+            let shape = info.shape.dims();
+            if shape.contains(&0) {
+                return Err(failed(format!("tensor {name} of shape {shape:?} has no numbers")));
+            }
+            if end > length {
                 return Err(failed(format!(
-                    "tensor {name} of shape {shape:?} would end at byte {end}, and the file at {length}"
+                    "tensor {name} of shape {shape:?} would end at byte {end}, and the file ends at {length}"
                 )));
             }
         }

@@ -276,5 +276,6 @@ fn what_cannot_be_computed_or_read_is_named() {
         fs::write(&file.path, &whole[..end]).unwrap();
         let error = refused(&file, &options());
         assert!(error.contains("Q8_0.gguf"), "{error}");
+        assert!(end < whole.len() / 2 || error.contains(&format!("the file ends at {end}")), "{error}");
     }
 }

@@ -1,3 +1,4 @@
+mod one_row;
 mod rows;
 
 use candle_core::op::BackpropOp;
@@ -5,6 +6,8 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Storag
 use candle_nn::{Module, RmsNorm, ops, rotary_emb};
 
 use super::float_type::at_least_f32;
+
+pub(super) use self::one_row::one_row;
 
 /// How the parts of a network are computed that lie between its products.
 ///

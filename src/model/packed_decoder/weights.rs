@@ -6,6 +6,8 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::Linear;
 
+use crate::model::kernels::one_row;
+
 /// x ↦ x Wᵀ + b.
 pub(in crate::model) enum Projection {
     Float(Linear),
@@ -34,7 +36,13 @@ impl Projection {
     /// (rows, columns of W) → (rows, rows of W).
     pub(in crate::model) fn forward(&self, rows: &Tensor) -> Result<Tensor> {
         let blocks = match self {
-            Self::Float(linear) => return linear.forward(rows),
+            Self::Float(linear) => {
+                return match (one_row(rows, linear.weight())?, linear.bias()) {
+                    (None, _) => linear.forward(rows),
+                    (Some(product), None) => Ok(product),
+                    (Some(product), Some(bias)) => product.broadcast_add(bias),
+                };
+            }
             Self::Quantized(blocks) => blocks,
         };
         let rows = rows.contiguous()?;

@@ -6,6 +6,8 @@ use pref::service::proto::personalization_service_client::PersonalizationService
 use pref::service::proto::*;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 /// Texts that are judged and scored: few, so that their features are remembered.
@@ -17,6 +19,8 @@ pub(super) enum Method {
     Next,
     Submit,
     Score,
+    /// A health check: what a call costs that has nothing to do.
+    Check,
 }
 
 /// How much of each, in the order in which they are called.
@@ -40,7 +44,8 @@ impl FromStr for Mix {
                 "next" => Method::Next,
                 "submit" => Method::Submit,
                 "score" => Method::Score,
-                _ => return Err(format!("{name}: next, submit or score")),
+                "check" => Method::Check,
+                _ => return Err(format!("{name}: next, submit, score or check")),
             };
             let share: usize = share.parse().map_err(|error| format!("{share}: {error}"))?;
             methods.extend(std::iter::repeat_n(method, share));
@@ -51,7 +56,7 @@ impl FromStr for Mix {
 
 /// Makes calls for people in turn. A person who was asked answers that question; nobody else judges texts of their own.
 pub(super) struct Caller {
-    clients: Vec<PersonalizationServiceClient<Channel>>,
+    channels: Vec<Channel>,
     users: u64,
     pool: String,
     /// Names of this run alone.
@@ -65,12 +70,10 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(server: &str, connections: usize, users: u64, pool: &str) -> Self {
         let endpoint = Endpoint::from_shared(server.to_owned()).expect("a URL").tcp_nodelay(true);
-        let clients = (0..connections).map(|_| PersonalizationServiceClient::new(endpoint.connect_lazy()));
-        let (clients, pool) = (clients.collect(), pool.to_owned());
         Self {
-            clients,
+            channels: (0..connections).map(|_| endpoint.connect_lazy()).collect(),
             users,
-            pool,
+            pool: pool.to_owned(),
             run: std::process::id(),
             asked: Mutex::default(),
             base_functions: AtomicUsize::new(0),
@@ -83,7 +86,8 @@ impl Caller {
     }
 
     pub(super) async fn call(&self, method: Method, number: u64) -> Result<(), String> {
-        let mut client = self.clients[(number % self.clients.len() as u64) as usize].clone();
+        let channel = self.channels[(number % self.channels.len() as u64) as usize].clone();
+        let mut client = PersonalizationServiceClient::new(channel.clone());
         let user_id = format!("load {} {}", self.run, number % self.users);
         let request_id = uuid::Uuid::new_v4().to_string();
         let told = match method {
@@ -109,6 +113,7 @@ impl Caller {
                     ScoreRequest { user_id, prompt: PROMPT.to_owned(), responses, ..Default::default() };
                 client.score(request).await.map(drop)
             }
+            Method::Check => HealthClient::new(channel).check(HealthCheckRequest::default()).await.map(drop),
         };
         told.map_err(|status| why(&status))
     }

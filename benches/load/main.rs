@@ -39,7 +39,7 @@ struct Args {
     /// Comparisons of the pool: the median question is told beside one read of their differences in φ.
     #[arg(long)]
     comparisons: Option<usize>,
-    /// How much of each: next, submit, score.
+    /// How much of each: next, submit, score, check.
     #[arg(long, default_value = "next=1,submit=1,score=1")]
     mix: Mix,
     /// How long.

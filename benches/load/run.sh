@@ -70,11 +70,12 @@ for n in range(18182):
     "$pref" import candidates --server "${address#http://}" --pool million "$home/million.jsonl"
     measured --clients 1 --mix next=1 --users 500 --pool million --warmup 60 --comparisons 1000010
 }
-for part in ${PARTS:-closed peer closed peer next million open}; do
+for part in ${PARTS:-check closed peer closed peer next million open}; do
     case $part in
         closed) closed ;;
         peer) peer ;;
         next) echo "== NextQuery, 32 clients, closed loop"; measured --clients 32 --mix next=1 --users 100000 ;;
+        check) echo "== a health check, 32 clients, closed loop"; measured --clients 32 --mix check=1 ;;
         score) echo "== Score, 32 clients, closed loop"; measured --clients 32 --mix score=1 ;;
         million) million ;;
         open) echo "== ${RATE:-1000} calls a second, open loop"; measured --rate "${RATE:-1000}" --mix "${MIX:-next=1,submit=1,score=2}" --users 20000 ;;

@@ -69,6 +69,14 @@ fn the_python_client_retries_with_the_same_request_id() {
     succeed(Command::new(python).arg(root("tests/python/retries.py")));
 }
 
+#[test]
+fn the_python_client_trains_watches_and_cancels() {
+    let Some(python) = python("the_python_client_trains_watches_and_cancels") else { return };
+    let server = Server::start();
+    let mut client = Command::new(python);
+    succeed(client.arg(root("tests/python/training.py")).arg(&server.address).arg(server.judgments()));
+}
+
 /// The two clients that most chat products have, unchanged.
 #[test]
 fn openais_client_and_langchains_work_with_another_base_url() {
@@ -86,7 +94,7 @@ struct Server {
     process: Child,
     address: String,
     told: Vec<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -109,10 +117,10 @@ impl Server {
         let addresses = settings.iter().filter(|setting| setting.ends_with("-listen")).count();
         let told: Vec<_> = lines.take(1 + addresses).map(Result::unwrap).collect();
         let address = told[0].strip_prefix("listening on ").unwrap_or_else(|| panic!("it said {told:?}"));
-        let server = Self { process, address: address.to_owned(), told, _folder: folder };
+        let server = Self { process, address: address.to_owned(), told, folder };
         for _ in 0..600 {
             let service = ["--service", "pref.v1.PersonalizationService"];
-            let health = pref(server._folder.path())
+            let health = pref(server.folder.path())
                 .args(["health", "--address", &server.address])
                 .args(service)
                 .output();
@@ -122,6 +130,11 @@ impl Server {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         panic!("the server does not become healthy");
+    }
+
+    /// The lines that its model was trained on.
+    fn judgments(&self) -> PathBuf {
+        self.folder.path().join("data.jsonl")
     }
 
     /// What it said after these words.

@@ -37,7 +37,10 @@ with pref.Client(TARGET) as client:
     assert progress == sorted(progress) and progress[-1] == 1, progress
     assert states[-1].state == SUCCEEDED and any(state.stage for state in states), states
     assert client.cancel_training_job(job.job_id).state == SUCCEEDED, "what has ended is not cancelled"
-    assert [one.job_id for one in client.list_training_jobs()] == [job.job_id, waiting.job_id, running.job_id]
+    listed = list(client.list_training_jobs())
+    assert {one.job_id for one in listed} == {job.job_id, waiting.job_id, running.job_id} and len(listed) == 3
+    ages = [(one.create_time.ToNanoseconds(), one.job_id) for one in listed]
+    assert ages == sorted(ages, reverse=True) and listed[0].job_id == job.job_id, "newest first"
 
     version = states[-1].model_version
     assert client.get_model().version != version

@@ -9,6 +9,11 @@ use super::float_type::at_least_f32;
 
 pub(super) use self::one_row::one_row;
 
+/// Numbers that are worth a task of their own.
+const TASK: usize = 1 << 15;
+/// Partial results that a reduction keeps, so that several numbers are taken at once: addition of floats is not reordered for us.
+const LANES: usize = 32;
+
 /// How the parts of a network are computed that lie between its products.
 ///
 /// The fused forms are quick and have no gradient: ours in place on a CPU ([`rows`]), candle's elsewhere. Where gradients are
@@ -126,7 +131,20 @@ impl Kernels {
 
     /// Whether x may be changed where it lies.
     fn in_place(self, x: &Tensor) -> bool {
-        self == Self::Fused && x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
+        self == Self::Fused && is_plain(x)
+    }
+}
+
+/// Whether these are float32 numbers that lie one after the other before a CPU.
+fn is_plain(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
+}
+
+/// The numbers of such a tensor.
+fn numbers<'a>(operation: &str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(numbers), Some((from, to))) => Ok(&numbers[from..to]),
+        _ => candle_core::bail!("{operation} takes contiguous float32 tensors on a CPU"),
     }
 }
 

@@ -4,22 +4,16 @@
 //! memory; what helps is that all threads fetch them. (Candle's product is as good for several rows, and takes one thread for
 //! one.)
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Weights that are worth a task of their own.
-const TASK: usize = 1 << 15;
-/// Partial sums of one product: addition of floats is not reordered for us.
-const LANES: usize = 32;
+use super::{LANES, TASK, is_plain, numbers};
 
 /// x Wᵀ of (1, k) and (n, k); nothing where candle's product is as good or the only one: several rows, other numbers, another
 /// device, or where a gradient is wanted.
 pub(in crate::model) fn one_row(x: &Tensor, weights: &Tensor) -> Result<Option<Tensor>> {
-    let suits = |tensor: &Tensor| {
-        let plain = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-        plain && tensor.is_contiguous() && !tensor.track_op()
-    };
+    let suits = |tensor: &Tensor| is_plain(tensor) && !tensor.track_op();
     match *x.dims() {
         [1, width] if width > 0 && suits(x) && suits(weights) => {
             x.apply_op2_no_bwd(weights, &OneRow).map(Some)
@@ -46,7 +40,8 @@ impl CustomOp2 for OneRow {
         if columns != width {
             candle_core::bail!("{}: a row of {width} numbers, weights of {columns}", self.name())
         }
-        let (x, weights) = (numbers(x, x_layout)?, numbers(weights, weights_layout)?);
+        let x = numbers(self.name(), x, x_layout)?;
+        let weights = numbers(self.name(), weights, weights_layout)?;
         let mut products = vec![0.0; count];
         let task = (TASK / width).max(1);
         let run = |(weights, products): (&[f32], &mut [f32])| {
@@ -58,13 +53,6 @@ impl CustomOp2 for OneRow {
             weights.par_chunks(task * width).zip(products.par_chunks_mut(task)).for_each(run);
         }
         Ok((CpuStorage::F32(products), Shape::from((1, count))))
-    }
-}
-
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(numbers), Some((from, to))) => Ok(&numbers[from..to]),
-        _ => candle_core::bail!("a product of one row takes contiguous float32 tensors on a CPU"),
     }
 }
 
@@ -99,7 +87,7 @@ fn dot(x: &[f32], weights: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::{DType, Device, Var};
 
     use super::*;
 

@@ -9,8 +9,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Numbers that are worth a task of their own.
-const TASK: usize = 1 << 15;
+use super::{LANES, TASK, numbers};
 
 /// x ← softmax of x + mask over the last dimension; the mask of (rows, keys), 0 or −∞, is repeated for all rows of x.
 pub(super) fn softmax(x: &Tensor, mask: Option<&Tensor>) -> Result<()> {
@@ -164,12 +163,10 @@ impl<const N: usize, C: Change<N>> InplaceOp1 for OverRows<'_, N, C> {
         let locked = self.sources.map(Tensor::storage_and_layout);
         let mut sources: [&[f32]; N] = [&[]; N];
         for (source, (storage, layout)) in sources.iter_mut().zip(&locked) {
-            let (Storage::Cpu(CpuStorage::F32(numbers)), Some((from, to))) =
-                (&**storage, layout.contiguous_offsets())
-            else {
+            let Storage::Cpu(storage) = &**storage else {
                 candle_core::bail!("{} takes contiguous float32 tensors on a CPU", C::NAME)
             };
-            *source = &numbers[from..to];
+            *source = numbers(C::NAME, storage, layout)?;
         }
         let (change, width) = (self.change, self.width);
         let (x, rows) = (&mut x[from..to], (TASK / width).max(1));
@@ -226,9 +223,6 @@ fn fold(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32) -> f32 {
     }
     lanes.iter().chain(rest).fold(start, |folded, &x| f(folded, x))
 }
-
-/// Partial results that a reduction keeps, so that several numbers are taken at once: addition of floats is not reordered for us.
-const LANES: usize = 32;
 
 /// eˣ within 2e-7 of itself, and 0 where x < −87. Cephes' expf: x = n ln 2 + r with |r| ≤ ½ ln 2, a polynomial for eʳ, and n added to
 /// the exponent's bits.

@@ -1,8 +1,10 @@
 -- Shards a migrated and still empty database over the workers of Citus (12 or later), by person. Run it once on the coordinator:
 --   pref migrate && psql "$PREF_DATABASE_URL" -v ON_ERROR_STOP=1 -f deploy/citus.sql
 --
--- Everything that an answer or a question of one person reads and writes lies on one worker, so that each stays one statement
+-- Everything that an answer or a question of one person reads and writes lies on one worker, so that each stays one transaction
 -- there: their row, questions, log, features and fits. What is read beside it, and seldom written, is on every worker.
+-- Serve with PREF_NO_GROUP_COMMIT=true: else people on different workers share a statement, which Citus refuses, and which
+-- is then done again for each of them.
 --
 -- A test applies this file to Postgres with functions in the place of Citus' own that check what Citus would refuse: a
 -- distribution column that is not in every key, and references that would leave the worker. It was not run on Citus itself.

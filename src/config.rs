@@ -253,6 +253,10 @@ pub struct DatabaseSettings {
     /// How long Postgres may work on one statement, in seconds.
     #[arg(long, env = "PREF_DATABASE_STATEMENT_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub database_statement_seconds: u64,
+    /// Log each answer by itself, where people who answer at the same time would share a statement. For Postgres behind Citus, which
+    /// has each person on one of several machines.
+    #[arg(long, env = "PREF_NO_GROUP_COMMIT")]
+    pub no_group_commit: bool,
 }
 
 /// What is logged, and how.
@@ -411,6 +415,7 @@ impl DatabaseSettings {
             connections: self.database_connections,
             acquire_timeout: Duration::from_secs(self.database_acquire_seconds),
             statement_timeout: Duration::from_secs(self.database_statement_seconds),
+            group_commit: !self.no_group_commit,
             ..StoreConfig::new(database)
         })
     }

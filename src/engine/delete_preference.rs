@@ -42,7 +42,7 @@ impl Engine {
             let snapshot = self.fitted_snapshot(tenant, user, &model).await?;
             let mut snapshot = snapshot.ok_or_else(|| EngineError::UserNotFound(user.clone()))?;
             snapshot.answers.retain(|answer| answer.preference_id != *preference_id);
-            let evidence = evidence(&snapshot.answers, model.tie_weight);
+            let evidence = evidence(snapshot.answers, model.tie_weight);
             let answers = count(evidence.len());
             let posterior = fit(evidence, &model).await?;
 

@@ -30,7 +30,7 @@ impl Engine {
             let found = deltas.iter().find(|(position, _)| *position == answer.position);
             answer.delta = found.map(|(_, delta)| delta.clone());
         }
-        let evidence = evidence(&snapshot.answers, model.tie_weight);
+        let evidence = evidence(snapshot.answers, model.tie_weight);
         let answers = count(evidence.len());
         let posterior = fit(evidence, model).await?;
         let revision = snapshot.revision;
@@ -109,18 +109,18 @@ pub(super) async fn deltas_of(
 }
 
 /// The answers with a likelihood term, as the fit takes them.
-pub(super) fn evidence(answers: &[Answer], tie_weight: f64) -> Vec<Evidence> {
+pub(super) fn evidence(answers: Vec<Answer>, tie_weight: f64) -> Vec<Evidence> {
     answers
-        .iter()
-        .filter_map(|answer| one(answer.outcome, answer.weight, answer.delta.as_deref()?, tie_weight))
+        .into_iter()
+        .filter_map(|answer| one(answer.outcome, answer.weight, answer.delta?, tie_weight))
         .collect()
 }
 
 /// One answer, as the fit takes it; nothing for NEITHER and SKIP.
-pub(super) fn one(outcome: Outcome, weight: Weight, delta: &[f64], tie_weight: f64) -> Option<Evidence> {
+pub(super) fn one(outcome: Outcome, weight: Weight, delta: Vec<f64>, tie_weight: f64) -> Option<Evidence> {
     let preference = outcome.preference()?;
     let weight = if outcome == Outcome::Tie { weight.get() * tie_weight } else { weight.get() };
-    Some(Evidence { delta: DVector::from_column_slice(delta), preference, weight })
+    Some(Evidence { delta: DVector::from_vec(delta), preference, weight })
 }
 
 /// λ and H from all of a user's answers, always from the prior.

@@ -102,9 +102,9 @@ impl Engine {
             if snapshot.revision.is_none() {
                 self.admit_user(tenant).await?;
             }
-            let (revision, before) = (snapshot.revision.unwrap_or(0), snapshot.answers);
-            let mut evidence = evidence(&before, model.tie_weight);
-            if let Some(delta) = &judged.delta {
+            let revision = snapshot.revision.unwrap_or(0);
+            let mut evidence = evidence(snapshot.answers, model.tie_weight);
+            if let Some(delta) = judged.delta.clone() {
                 evidence.extend(one(request.outcome, request.weight, delta, model.tie_weight));
             }
             let answers = count(evidence.len());

@@ -14,6 +14,8 @@ pub struct StoreConfig {
     pub acquire_timeout: Duration,
     /// How long Postgres may work on one statement.
     pub statement_timeout: Duration,
+    /// Whether answers of several people share their statements on Postgres.
+    pub group_commit: bool,
 }
 
 /// One of the two engines.
@@ -26,13 +28,14 @@ pub enum Database {
 }
 
 impl StoreConfig {
-    /// `database` with 16 connections, 5 s to get one and 10 s a statement.
+    /// `database` with 16 connections, 5 s to get one and 10 s a statement, and group commit.
     pub fn new(database: Database) -> Self {
         Self {
             database,
             connections: 16,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            group_commit: true,
         }
     }
 }

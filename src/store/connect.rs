@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use super::postgres::Connections;
 use super::sql::{Db, values};
+use super::submission::SubmittedTogether;
 use super::{Database, StoreConfig, StoreError};
 use crate::domain::{TenantId, UserId};
 
@@ -19,6 +20,8 @@ use crate::domain::{TenantId, UserId};
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) db: Db,
+    /// What answers share; nothing on SQLite.
+    pub(super) together: Option<Arc<SubmittedTogether>>,
     erasure_key: ErasureKey,
     /// Held while any clone lives: the advisory lock on a SQLite file.
     _lock: Option<Arc<File>>,
@@ -34,7 +37,8 @@ impl Store {
         let (db, lock) = open(config).await?;
         migrate(&db).await?;
         let erasure_key = ErasureKey::load_or_make(&db).await?;
-        Ok(Self { db, erasure_key, _lock: lock.map(Arc::new) })
+        let together = SubmittedTogether::on(&db, config);
+        Ok(Self { db, together, erasure_key, _lock: lock.map(Arc::new) })
     }
 
     /// Opens the database beside a server that may be running, also where that is SQLite: for changes that the server's
@@ -48,7 +52,7 @@ impl Store {
         let (writer, readers) = open_sqlite(path, config).await?;
         let db = Db::Sqlite { writer, readers };
         let erasure_key = ErasureKey::load_or_make(&db).await?;
-        Ok(Self { db, erasure_key, _lock: None })
+        Ok(Self { db, together: None, erasure_key, _lock: None })
     }
 
     /// Brings the schema up to date and returns the version of its last migration.
@@ -89,10 +93,15 @@ async fn open(config: &StoreConfig) -> Result<(Db, Option<File>), StoreError> {
 }
 
 async fn open_postgres(url: &str, config: &StoreConfig) -> Result<Connections, StoreError> {
-    let options = PgConnectOptions::from_str(url)
+    let mut options = PgConnectOptions::from_str(url)
         .map_err(StoreError::Url)?
         .application_name("pref")
         .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
+    if config.group_commit {
+        // All statements are prepared and look rows up by their keys: planning them anew would find nothing better. Citus, for
+        // which there is no group commit, plans by the values.
+        options = options.options([("plan_cache_mode", "force_generic_plan")]);
+    }
     Connections::open(options, config).await
 }
 

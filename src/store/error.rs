@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::domain::Invalid;
 
@@ -8,9 +9,10 @@ use crate::domain::Invalid;
 /// method's own answer: these are the database's troubles.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, full, overloaded or restarting. Nothing was changed; trying again may help.
+    /// The database is away, full, overloaded or restarting. Trying again may help; shared, since calls that went to the
+    /// database together fail together.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// Another process serves from this SQLite file.
     #[error(
         "{path} is in use by another process; one server at a time may open a SQLite store (use Postgres for more)"
@@ -70,7 +72,7 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_away(&error) { Self::Unavailable(error) } else { Self::Internal(error) }
+        if is_away(&error) { Self::Unavailable(Arc::new(error)) } else { Self::Internal(error) }
     }
 }
 
@@ -78,7 +80,7 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         use sqlx::migrate::MigrateError;
         match error {
-            MigrateError::Execute(cause) if is_away(&cause) => Self::Unavailable(cause),
+            MigrateError::Execute(cause) if is_away(&cause) => Self::Unavailable(Arc::new(cause)),
             other => Self::Migration(other),
         }
     }

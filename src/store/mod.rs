@@ -33,7 +33,9 @@
 //! runs outside any transaction, off the async threads, and a lost race costs one more fit.
 
 mod api_keys;
+mod arrays;
 mod asking;
+mod batcher;
 mod changes;
 mod completions;
 mod config;

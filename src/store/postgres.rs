@@ -81,8 +81,9 @@ impl Connections {
         loop {
             match connections.acquire().await {
                 Ok(_) => return Ok(connections),
-                Err(StoreError::Unavailable(sqlx::Error::Io(_)))
-                    if begun.elapsed() + PAUSE < config.acquire_timeout =>
+                Err(StoreError::Unavailable(cause))
+                    if matches!(*cause, sqlx::Error::Io(_))
+                        && begun.elapsed() + PAUSE < config.acquire_timeout =>
                 {
                     tokio::time::sleep(PAUSE).await;
                 }

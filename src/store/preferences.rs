@@ -19,10 +19,8 @@ impl Store {
         user: &UserId,
         new: &NewPreference,
     ) -> Result<Append, StoreError> {
-        match self.append_at_once(tenant, user, new).await? {
-            Some(true) => return Ok(Append::Appended { revision: new.expected_revision + 1 }),
-            Some(false) => return self.why_not_appended(tenant, user, new).await,
-            None => {}
+        if self.append_at_once(tenant, user, new).await? {
+            return Ok(Append::Appended { revision: new.expected_revision + 1 });
         }
         let mut tx = self.db.begin().await?;
         if advance_revision(&mut tx, tenant, user, new.expected_revision, new.created).await? {

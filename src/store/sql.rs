@@ -28,6 +28,18 @@ pub(super) enum Value<'a> {
     Blob(Option<Cow<'a, [u8]>>),
 }
 
+impl Value<'_> {
+    /// The same, for as long as anybody wants it.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
+            Self::Int(int) => Value::Int(int),
+            Self::Real(real) => Value::Real(real),
+            Self::Blob(blob) => Value::Blob(blob.map(|blob| Cow::Owned(blob.into_owned()))),
+        }
+    }
+}
+
 /// The parameters of a statement, in the order of `$1`, `$2`, …
 macro_rules! values {
     ($($value:expr),* $(,)?) => { &[$($crate::store::sql::Value::from($value)),*] };
@@ -199,6 +211,16 @@ impl Tx {
         self.execute_of(sql.into_sql_str(), values).await
     }
 
+    /// Keeps the user's log as it is until the transaction ends: whoever appends to it passes it over or waits. On SQLite a
+    /// transaction that writes is alone anyway.
+    pub(super) async fn lock_user(&mut self, tenant: &TenantId, user: &UserId) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            let lock = "SELECT 1 FROM users WHERE tenant = $1 AND user_id = $2 FOR NO KEY UPDATE";
+            self.row(lock, values![tenant, user]).await?;
+        }
+        Ok(())
+    }
+
     async fn execute_of(&mut self, sql: SqlStr, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
         Ok(match self {
             Self::Postgres(tx) => on_lease!(tx.lease(), sql, values, execute)?.rows_affected(),
@@ -263,10 +285,27 @@ impl Row {
         })
     }
 
+    /// A text, where the row has it.
+    fn text(&self, index: usize) -> Result<Option<&str>, StoreError> {
+        Ok(match self {
+            Self::Postgres(row) => row.try_get(index)?,
+            Self::Sqlite(row) => row.try_get(index)?,
+        })
+    }
+
+    /// Bytes, where the row has them.
+    fn bytes(&self, index: usize) -> Result<Option<&[u8]>, StoreError> {
+        Ok(match self {
+            Self::Postgres(row) => row.try_get(index)?,
+            Self::Sqlite(row) => row.try_get(index)?,
+        })
+    }
+
     /// A vector: f64, little-endian, one after the other.
     pub(super) fn numbers(&self, index: usize) -> Result<Option<Vec<f64>>, StoreError> {
-        let bytes: Option<Vec<u8>> = self.get(index)?;
-        Ok(bytes.map(|bytes| bytes.as_chunks().0.iter().map(|x| f64::from_le_bytes(*x)).collect()))
+        Ok(self
+            .bytes(index)?
+            .map(|bytes| bytes.as_chunks().0.iter().map(|x| f64::from_le_bytes(*x)).collect()))
     }
 
     /// A digest or key of 32 bytes.
@@ -293,7 +332,8 @@ impl Row {
         column: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Result<T, StoreError> {
-        parse(&self.get::<String>(index)?).map_err(|invalid| StoreError::corrupt(table, column, invalid))
+        self.parsed_option(index, table, column, parse)?
+            .ok_or_else(|| StoreError::corrupt(table, column, Invalid::new(column, "nothing", "a text")))
     }
 
     /// A text that may be null and that the domain parses.
@@ -304,8 +344,8 @@ impl Row {
         column: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Result<Option<T>, StoreError> {
-        let text: Option<String> = self.get(index)?;
-        text.map(|text| parse(&text).map_err(|invalid| StoreError::corrupt(table, column, invalid)))
+        let text = self.text(index)?;
+        text.map(|text| parse(text).map_err(|invalid| StoreError::corrupt(table, column, invalid)))
             .transpose()
     }
 }

@@ -1,10 +1,13 @@
-//! What an answer costs the database: one statement that reads, and on Postgres one that writes. Each round trip is waited for
-//! by a person, and taken from what else the machine could do.
+//! What an answer costs the database: one statement that reads, and on Postgres one that writes, each shared with the answers of
+//! other people that come meanwhile. Each round trip is waited for by a person, and taken from what else the machine could do.
 
+use std::sync::Arc;
+
+use super::batcher::{Batcher, Exchange};
 use super::postgres::Connections;
-use super::sql::{Db, Row, Value, values};
+use super::sql::{Db, Row, Value};
 use super::users::answer;
-use super::{AskedQuery, Derived, NewPreference, Store, StoreError, SubmissionSnapshot};
+use super::{AskedQuery, Derived, NewPreference, Store, StoreConfig, StoreError, SubmissionSnapshot, arrays};
 use crate::domain::{Comparison, ModelVersion, QueryId, TenantId, UserId};
 
 /// The lines of a log that count, by position.
@@ -15,6 +18,71 @@ const USER: i64 = 1;
 const QUERY: i64 = 2;
 /// The gain of the question that was chosen last.
 const GAIN: i64 = 3;
+/// Texts up to which an answer shares a statement, bytes: a message to Postgres stays small.
+const SHARED_BYTES: usize = 64 * 1024;
+
+/// All that an answer needs, for a tenant, user, model version and question.
+macro_rules! snapshot {
+    ($tenant:literal, $user:literal, $model:literal, $query:literal) => {
+        concat!(
+            "SELECT CAST(0 AS BIGINT) AS kind, p.position AS position, p.preference_id, p.outcome, NULL, NULL, p.weight,
+                    p.created, f.delta
+             FROM preference p
+             LEFT JOIN preference_feature f
+               ON f.tenant = p.tenant AND f.user_id = p.user_id AND f.position = p.position
+              AND f.model_version = ", $model, "
+             WHERE p.tenant = ", $tenant, " AND p.user_id = ", $user, " AND p.deleted IS NULL
+             UNION ALL
+             SELECT 1, u.revision, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+             FROM users u WHERE u.tenant = ", $tenant, " AND u.user_id = ", $user, "
+             UNION ALL
+             SELECT 2, NULL, q.prompt, q.response_a, q.response_b, q.model_version, q.information_gain, NULL, q.delta
+             FROM query q WHERE q.tenant = ", $tenant, " AND q.user_id = ", $user, " AND q.query_id = ", $query, "
+             UNION ALL
+             SELECT 3, NULL, NULL, NULL, NULL, NULL, latest.information_gain, NULL, NULL
+             FROM (SELECT information_gain FROM query
+                   WHERE tenant = ", $tenant, " AND user_id = ", $user, " AND ", $query, " IS NULL
+                   ORDER BY created DESC, information_gain DESC LIMIT 1) AS latest"
+        )
+    };
+}
+const SNAPSHOT: &str = concat!(snapshot!("$1", "$2", "$3", "$4"), " ORDER BY kind, position");
+/// [`SNAPSHOT`] for many. A log that is long is read by itself, so that nobody waits for it but its person.
+const SNAPSHOTS: &str = concat!(
+    "SELECT s.*, a.n
+     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
+          AS a (tenant, user_id, model, query_id, n)
+     CROSS JOIN LATERAL (",
+    snapshot!("a.tenant", "a.user_id", "a.model", "a.query_id"),
+    ") AS s
+     WHERE 1000 >= COALESCE((SELECT u.revision FROM users u WHERE u.tenant = a.tenant AND u.user_id = a.user_id), 0)
+     ORDER BY a.n, s.kind, s.position"
+);
+
+/// Answers that share their statements.
+pub(super) struct SubmittedTogether {
+    snapshots: Batcher<Snapshots>,
+    appends: Batcher<Appends>,
+}
+
+impl SubmittedTogether {
+    /// Nothing on SQLite, which is no round trip away, and where each answer is to be by itself.
+    pub(super) fn on(db: &Db, config: &StoreConfig) -> Option<Arc<Self>> {
+        let Db::Postgres(connections) = db else { return None };
+        if !config.group_commit {
+            return None;
+        }
+        let snapshots = Batcher::new(Snapshots(connections.clone()), config.acquire_timeout);
+        let appends = Batcher::new(Appends(connections.clone()), config.acquire_timeout);
+        Some(Arc::new(Self { snapshots, appends }))
+    }
+}
+
+impl std::fmt::Debug for SubmittedTogether {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SubmittedTogether(..)")
+    }
+}
 
 impl Store {
     /// All that an answer of `user` needs under `model`, of one moment: their log, and the question that they answer, or else
@@ -26,59 +94,32 @@ impl Store {
         model: &ModelVersion,
         query: Option<QueryId>,
     ) -> Result<SubmissionSnapshot, StoreError> {
-        let rows = self
-            .db
-            .rows(
-                "SELECT CAST(0 AS BIGINT) AS kind, p.position AS position, p.preference_id, p.outcome, NULL, NULL, p.weight, p.created,
-                        f.delta
-                 FROM preference p
-                 LEFT JOIN preference_feature f
-                   ON f.tenant = p.tenant AND f.user_id = p.user_id AND f.position = p.position
-                  AND f.model_version = $3
-                 WHERE p.tenant = $1 AND p.user_id = $2 AND p.deleted IS NULL
-                 UNION ALL
-                 SELECT 1, u.revision, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-                 FROM users u WHERE u.tenant = $1 AND u.user_id = $2
-                 UNION ALL
-                 SELECT 2, NULL, q.prompt, q.response_a, q.response_b, q.model_version, q.information_gain, NULL,
-                        q.delta
-                 FROM query q WHERE q.tenant = $1 AND q.user_id = $2 AND q.query_id = $4
-                 UNION ALL
-                 SELECT 3, NULL, NULL, NULL, NULL, NULL, latest.information_gain, NULL, NULL
-                 FROM (SELECT information_gain FROM query WHERE tenant = $1 AND user_id = $2 AND $4 IS NULL
-                       ORDER BY created DESC, information_gain DESC LIMIT 1) AS latest
-                 ORDER BY kind, position",
-                values![tenant, user, model, query],
-            )
-            .await?;
-        let mut snapshot = SubmissionSnapshot::default();
-        for row in &rows {
-            match row.get::<i64>(0)? {
-                LINE => snapshot.answers.push(answer(row, 6)?),
-                USER => snapshot.revision = Some(row.get(1)?),
-                QUERY => snapshot.query = Some(asked(row)?),
-                GAIN => snapshot.latest_gain = row.get(6)?,
-                _ => {}
-            }
+        let key: [Value<'_>; 4] = [tenant.into(), user.into(), model.into(), query.into()];
+        if let Some(together) = &self.together
+            && let Some(snapshot) = together.snapshots.call(key.clone().map(Value::into_owned)).await?
+        {
+            return Ok(snapshot);
         }
-        Ok(snapshot)
+        snapshot_of(&self.db, &key).await
     }
 
     /// [`Store::append_preference`] in one statement, which is a transaction of its own, for a user who has answered before;
-    /// false where nothing was changed. Nothing where it takes several: on SQLite, which is no round trip away, and for a
+    /// false where nothing was changed, for whatever reason. False, too, on SQLite, which is no round trip away, and for a
     /// first answer, which must see an erasure that it waited for.
     pub(super) async fn append_at_once(
         &self,
         tenant: &TenantId,
         user: &UserId,
         new: &NewPreference,
-    ) -> Result<Option<bool>, StoreError> {
-        let (Db::Postgres(connections), [derived]) = (&self.db, &new.derived[..]) else { return Ok(None) };
-        if new.expected_revision == 0 {
-            return Ok(None);
+    ) -> Result<bool, StoreError> {
+        let (Some(together), [derived]) = (&self.together, &new.derived[..]) else { return Ok(false) };
+        let Comparison { prompt, response_a, response_b } = &new.comparison;
+        let bytes = prompt.len() + response_a.len() + response_b.len() + new.reply.len();
+        if new.expected_revision == 0 || bytes > SHARED_BYTES {
+            return Ok(false);
         }
-        let values = self.appended(tenant, user, new, derived);
-        append(connections, &values).await.map(Some)
+        let line = self.appended(tenant, user, new, derived).map(Value::into_owned);
+        Ok(together.appends.call(line).await?.is_some())
     }
 
     fn appended<'a>(
@@ -115,37 +156,127 @@ impl Store {
     }
 }
 
-/// All parts of the statement see the database as it was when it began, but for the row of `users`, which is locked and looked
-/// at anew if somebody else changed it meanwhile: who was erased since is not there any more.
-const APPEND: &str = "WITH advanced AS (
-         UPDATE users SET revision = revision + 1, updated = $4
-         WHERE tenant = $1 AND user_id = $2 AND revision = $3
-           AND ($5 IS NOT NULL OR NOT EXISTS (
-               SELECT 1 FROM erased_user WHERE tenant = $1 AND user_hash = $6 AND erased > $7))
-         RETURNING 1
+/// For a tenant, user, model version and question.
+async fn snapshot_of(db: &Db, key: &[Value<'_>; 4]) -> Result<SubmissionSnapshot, StoreError> {
+    let mut snapshot = SubmissionSnapshot::default();
+    for row in &db.rows(SNAPSHOT, key).await? {
+        add(&mut snapshot, row)?;
+    }
+    Ok(snapshot)
+}
+
+/// [`Store::submission_snapshot`] of many; of one in the plainer words, which are quicker.
+struct Snapshots(Connections);
+
+impl Exchange for Snapshots {
+    type Job = [Value<'static>; 4];
+    type Done = SubmissionSnapshot;
+
+    async fn run(&self, jobs: Vec<Self::Job>) -> Result<Vec<Option<SubmissionSnapshot>>, StoreError> {
+        if let [key] = &jobs[..] {
+            return Ok(vec![Some(snapshot_of(&Db::Postgres(self.0.clone()), key).await?)]);
+        }
+        let mut snapshots: Vec<_> = jobs.iter().map(|_| Ok(None)).collect();
+        for row in &arrays::rows_on(&self.0, SNAPSHOTS, &jobs).await?? {
+            if let Some(snapshot) = snapshots.get_mut(place(row, 9)?)
+                && let Ok(begun) = snapshot
+                && let Err(damaged) = add(begun.get_or_insert_default(), row)
+            {
+                *snapshot = Err(damaged);
+            }
+        }
+        // Of whom nothing was found, or what is damaged, is read again: there is nobody of this name, or their log is long.
+        Ok(snapshots.into_iter().map(|snapshot: Result<_, StoreError>| snapshot.ok().flatten()).collect())
+    }
+}
+
+/// [`Store::append_at_once`] of many.
+struct Appends(Connections);
+
+impl Exchange for Appends {
+    type Job = [Value<'static>; 22];
+    type Done = ();
+
+    async fn run(&self, jobs: Vec<Self::Job>) -> Result<Vec<Option<()>>, StoreError> {
+        let mut done = vec![None; jobs.len()];
+        for row in &arrays::rows_on(&self.0, APPEND, &jobs).await?? {
+            if let Some(done) = done.get_mut(place(row, 0)?) {
+                *done = Some(());
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// The job that a row belongs to. Postgres counts from 1.
+fn place(row: &Row, index: usize) -> Result<usize, StoreError> {
+    Ok(usize::try_from(row.get::<i64>(index)? - 1).unwrap_or(usize::MAX))
+}
+
+/// Many answers, each on top of the revision that it expects. Passed over is a log that somebody else has locked, so that nobody
+/// waits for another person's; one that has been changed or erased meanwhile (the lock is taken on the row as it is
+/// now, while all else sees the database as it was when the statement began); and an answer that was logged before, or to a
+/// question that is not there, which would violate a key and take all others with it.
+const APPEND: &str = "WITH answer AS MATERIALIZED (
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
+                              $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
+                              $14::double precision[], $15::bytea[], $16::bytea[], $17::text[], $18::bytea[],
+                              $19::bytea[], $20::bytea[], $21::bigint[], $22::bigint[]) WITH ORDINALITY
+              AS a (tenant, user_id, expected, created, query_id, user_hash, remembered_since,
+                    preference_id, prompt, response_a, response_b, pair_key, outcome,
+                    weight, body_hash, reply, model_version, delta,
+                    coefficients, hessian, answers, position, n)
+     ), free AS (
+         SELECT a.tenant, a.user_id, a.expected, a.created, a.n
+         FROM answer a CROSS JOIN LATERAL (
+             SELECT 1 FROM users u WHERE u.tenant = a.tenant AND u.user_id = a.user_id AND u.revision = a.expected
+             FOR NO KEY UPDATE SKIP LOCKED) AS locked
+         LEFT JOIN LATERAL (
+             SELECT 1 AS is_there FROM query q
+             WHERE q.tenant = a.tenant AND q.user_id = a.user_id AND q.query_id = a.query_id
+             FOR KEY SHARE SKIP LOCKED) AS asked ON true
+         WHERE (a.query_id IS NOT NULL OR NOT EXISTS (
+                 SELECT 1 FROM erased_user e
+                 WHERE e.tenant = a.tenant AND e.user_hash = a.user_hash AND e.erased > a.remembered_since))
+           AND NOT EXISTS (
+                 SELECT 1 FROM preference p
+                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.preference_id = a.preference_id)
+           AND (a.query_id IS NULL OR asked.is_there = 1 AND NOT EXISTS (
+                 SELECT 1 FROM preference p
+                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.query_id = a.query_id AND p.deleted IS NULL))
+     ), advanced AS (
+         UPDATE users u SET revision = u.revision + 1, updated = f.created
+         FROM free f WHERE u.tenant = f.tenant AND u.user_id = f.user_id AND u.revision = f.expected
+         RETURNING f.n
+     ), done AS (
+         SELECT a.* FROM advanced JOIN answer a USING (n)
      ), line AS (
          INSERT INTO preference (tenant, user_id, position, preference_id, query_id, prompt, response_a, response_b,
                                  pair_key, outcome, weight, body_hash, reply, created)
-         SELECT $1, $2, $22, $8, $5, $9, $10, $11, $12, $13, $14, $15, $16, $4 FROM advanced
+         SELECT tenant, user_id, position, preference_id, query_id, prompt, response_a, response_b,
+                pair_key, outcome, weight, body_hash, reply, created FROM done
      ), feature AS (
          INSERT INTO preference_feature (tenant, user_id, position, model_version, delta)
-         SELECT $1, $2, $22, $17, $18 FROM advanced WHERE $18 IS NOT NULL
+         SELECT tenant, user_id, position, model_version, delta FROM done WHERE delta IS NOT NULL
      ), fit AS (
          INSERT INTO user_posterior (tenant, user_id, model_version, revision, coefficients, hessian, answers)
-         SELECT $1, $2, $17, $22, $19, $20, $21 FROM advanced
+         SELECT tenant, user_id, model_version, position, coefficients, hessian, answers FROM done
          ON CONFLICT (tenant, user_id, model_version) DO UPDATE
          SET revision = excluded.revision, coefficients = excluded.coefficients, hessian = excluded.hessian,
              answers = excluded.answers
      )
-     SELECT 1 FROM advanced";
+     SELECT n FROM advanced";
 
-async fn append(connections: &Connections, values: &[Value<'_>]) -> Result<bool, StoreError> {
-    match super::sql::row_on(connections, APPEND, values).await? {
-        Ok(row) => Ok(row.is_some()),
-        // Which one was violated is found by looking.
-        Err(error) if super::preferences::is_violation(&error) => Ok(false),
-        Err(error) => Err(error.into()),
+/// One row of a snapshot.
+fn add(snapshot: &mut SubmissionSnapshot, row: &Row) -> Result<(), StoreError> {
+    match row.get::<i64>(0)? {
+        LINE => snapshot.answers.push(answer(row, 6)?),
+        USER => snapshot.revision = Some(row.get(1)?),
+        QUERY => snapshot.query = Some(asked(row)?),
+        GAIN => snapshot.latest_gain = row.get(6)?,
+        _ => {}
     }
+    Ok(())
 }
 
 fn asked(row: &Row) -> Result<AskedQuery, StoreError> {

@@ -147,6 +147,7 @@ impl Store {
         deltas: &[(Revision, Vec<f64>)],
     ) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
+        tx.lock_user(tenant, user).await?;
         for (position, delta) in deltas {
             tx.execute(
                 "INSERT INTO preference_feature (tenant, user_id, position, model_version, delta)

@@ -21,6 +21,7 @@ mod preferences;
 mod queries;
 mod races;
 mod requests;
+mod together;
 mod users;
 
 /// Runs each named case of a module, `async fn(&Fixture)`, on both engines.

@@ -52,8 +52,7 @@ peer() {
     text=$(printf 'Feed it, let it rise for a while, and put it into the fridge. %.0s' $(seq 3))
     "${psql[@]}" -c "DELETE FROM users WHERE tenant = 'pgbench'" -c \
         "INSERT INTO users SELECT 'pgbench', n::text, 1, 0, 0 FROM generate_series(0, 32 * $people - 1) n"
-    PGOPTIONS="-c plan_cache_mode=force_generic_plan" \
-        "$bin/pgbench" -n -M prepared -c "${CLIENTS:-32}" -j $((${CLIENTS:-32} < 2 ? 1 : 2)) -T "$seconds" -f "$here/submit.pgbench" -D i=-1 -D people=$people \
+    "$bin/pgbench" -n -M prepared -c "${CLIENTS:-32}" -j $((${CLIENTS:-32} < 2 ? 1 : 2)) -T "$seconds" -f "$here/submit.pgbench" -D i=-1 -D people=$people \
         -D model=test -D now=1790000000000 -D "hash=$hash" -D "delta=$delta" -D "hessian=$hessian" -D "reply=$reply" \
         -D "prompt=How do I keep a sourdough starter alive while I am away for two weeks?" -D "one=$text" -D "other=$text" \
         postgres 2>&1 | grep -E "^(tps|latency|number of failed)"

@@ -93,15 +93,10 @@ async fn open(config: &StoreConfig) -> Result<(Db, Option<File>), StoreError> {
 }
 
 async fn open_postgres(url: &str, config: &StoreConfig) -> Result<Connections, StoreError> {
-    let mut options = PgConnectOptions::from_str(url)
+    let options = PgConnectOptions::from_str(url)
         .map_err(StoreError::Url)?
         .application_name("pref")
         .options([("statement_timeout", config.statement_timeout.as_millis().to_string())]);
-    if config.group_commit {
-        // All statements are prepared and look rows up by their keys: planning them anew would find nothing better. Citus, for
-        // which there is no group commit, plans by the values.
-        options = options.options([("plan_cache_mode", "force_generic_plan")]);
-    }
     Connections::open(options, config).await
 }
 

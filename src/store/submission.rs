@@ -47,10 +47,11 @@ macro_rules! snapshot {
     };
 }
 const SNAPSHOT: &str = concat!(snapshot!("$1", "$2", "$3", "$4"), " ORDER BY kind, position");
-/// [`SNAPSHOT`] for many. A log that is long is read by itself, so that nobody waits for it but its person.
+/// [`SNAPSHOT`] for many. A log that is long is read by itself, so that nobody waits for it but its person. How many there are is
+/// hidden from the planner in a subquery: else it would plan each time anew.
 const SNAPSHOTS: &str = concat!(
     "SELECT s.*, a.n
-     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
+     FROM unnest((SELECT $1::text[]), $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
           AS a (tenant, user_id, model, query_id, n)
      CROSS JOIN LATERAL (",
     snapshot!("a.tenant", "a.user_id", "a.model", "a.query_id"),
@@ -218,7 +219,7 @@ fn place(row: &Row, index: usize) -> Result<usize, StoreError> {
 /// now, while all else sees the database as it was when the statement began); and an answer that was logged before, or to a
 /// question that is not there, which would violate a key and take all others with it.
 const APPEND: &str = "WITH answer AS MATERIALIZED (
-         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
+         SELECT * FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
                               $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
                               $14::double precision[], $15::bytea[], $16::bytea[], $17::text[], $18::bytea[],
                               $19::bytea[], $20::bytea[], $21::bigint[], $22::bigint[]) WITH ORDINALITY

@@ -101,8 +101,8 @@ use worker::TrainingSignals;
 /// Tells the time; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
-/// Users share this many locks.
-const TURNS: usize = 256;
+/// Users share so many locks: many more than calls are under way, so that hardly anybody waits for somebody else.
+const TURNS: usize = 1 << 14;
 
 /// What an engine is told once.
 #[derive(Debug, Clone)]

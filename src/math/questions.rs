@@ -154,6 +154,12 @@ impl Pool {
         self.starts.len() - 1
     }
 
+    /// Multiplications that a look at all pairs takes: J² a response and J a pair.
+    pub fn multiplications(&self) -> usize {
+        let pairs: usize = (0..self.prompts()).map(|prompt| self.pairs(prompt)).sum();
+        (self.features.len() + pairs) * self.dimension
+    }
+
     /// Number of responses to a prompt of the pool.
     pub fn responses(&self, prompt: usize) -> usize {
         self.starts[prompt + 1] - self.starts[prompt]

@@ -1,10 +1,8 @@
 //! Many rows in one exchange with Postgres: a column is one parameter, an array, and `unnest` makes rows of them again.
 
-use tokio::time::timeout;
-
 use super::StoreError;
 use super::postgres::Connections;
-use super::sql::{Row, Value};
+use super::sql::{Row, Value, on_lease};
 
 /// One column of many rows.
 enum Column<'a> {
@@ -30,10 +28,13 @@ pub(super) async fn rows_on<const WIDTH: usize>(
             Column::Blob(blobs) => query.bind(blobs),
         };
     }
-    let mut lease = connections.acquire().await?;
-    let patience = lease.patience();
-    let answer = timeout(patience, query.fetch_all(lease.start())).await;
-    Ok(lease.settle(answer).map(|rows| rows.into_iter().map(Row::Postgres).collect()))
+    let answer = on_lease!(connections.acquire().await?, query, fetch_all);
+    Ok(answer.map(|rows| rows.into_iter().map(Row::Postgres).collect()))
+}
+
+/// Which of `rows` a row belongs to, whose column `index` has the number that `WITH ORDINALITY` gave, from 1.
+pub(super) fn place(row: &Row, index: usize) -> Result<usize, StoreError> {
+    Ok(usize::try_from(row.get::<i64>(index)? - 1).unwrap_or(usize::MAX))
 }
 
 /// Column `index` of `rows`, which hold the same kind of value there.

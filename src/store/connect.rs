@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use super::postgres::Connections;
 use super::sql::{Db, values};
-use super::submission::SubmittedTogether;
+use super::together::Together;
 use super::{Database, StoreConfig, StoreError};
 use crate::domain::{TenantId, UserId};
 
@@ -21,7 +21,7 @@ use crate::domain::{TenantId, UserId};
 pub struct Store {
     pub(super) db: Db,
     /// What answers share; nothing on SQLite.
-    pub(super) together: Option<Arc<SubmittedTogether>>,
+    pub(super) together: Option<Arc<Together>>,
     erasure_key: ErasureKey,
     /// Held while any clone lives: the advisory lock on a SQLite file.
     _lock: Option<Arc<File>>,
@@ -37,7 +37,7 @@ impl Store {
         let (db, lock) = open(config).await?;
         migrate(&db).await?;
         let erasure_key = ErasureKey::load_or_make(&db).await?;
-        let together = SubmittedTogether::on(&db, config);
+        let together = Together::on(&db, config);
         Ok(Self { db, together, erasure_key, _lock: lock.map(Arc::new) })
     }
 

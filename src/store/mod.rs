@@ -57,6 +57,7 @@ mod rows;
 mod sql;
 mod submission;
 mod sweep;
+mod together;
 mod users;
 
 pub use changes::{Change, Changes};

@@ -33,9 +33,9 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Recall, StoreError> {
         if let [query] = queries
-            && let Some(saved) = self.save_at_once(tenant, user, query, request, now).await?
+            && self.save_at_once(tenant, user, query, request, now).await?
         {
-            return Ok(saved);
+            return Ok(Recall::New);
         }
         let mut tx = self.db.begin().await?;
         if let Some(request) = request {

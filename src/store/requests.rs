@@ -72,7 +72,7 @@ impl Tx {
     }
 }
 
-pub(super) const RECALL: &str = "SELECT body_hash, reply FROM request
+const RECALL: &str = "SELECT body_hash, reply FROM request
      WHERE tenant = $1 AND user_id = $2 AND method = $3 AND request_id = $4 AND expires > $5";
 
 /// What is known of a call, from the digest and the reply of the one that had its id first.

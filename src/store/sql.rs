@@ -93,15 +93,16 @@ macro_rules! bound {
     }};
 }
 
-/// A statement as one exchange on a connection of Postgres, ended by `$method` of sqlx's query.
+/// A query as one exchange on a connection of Postgres, ended by `$method` of sqlx's query. The raw error is kept.
 macro_rules! on_lease {
-    ($lease:expr, $sql:expr, $values:expr, $method:ident) => {{
+    ($lease:expr, $query:expr, $method:ident) => {{
         let lease = &mut $lease;
         let patience = lease.patience();
-        let answer = tokio::time::timeout(patience, bound!($sql, $values).$method(lease.start())).await;
+        let answer = tokio::time::timeout(patience, $query.$method(lease.start())).await;
         lease.settle(answer)
     }};
 }
+pub(super) use on_lease;
 
 impl Db {
     /// All rows of a statement that reads.
@@ -113,7 +114,7 @@ impl Db {
     pub(super) async fn rows_of(&self, sql: SqlStr, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
             Self::Postgres(connections) => {
-                let rows = on_lease!(connections.acquire().await?, sql, values, fetch_all)?;
+                let rows = on_lease!(connections.acquire().await?, bound!(sql, values), fetch_all)?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Self::Sqlite { readers, .. } => {
@@ -131,7 +132,7 @@ impl Db {
     ) -> Result<Option<Row>, StoreError> {
         Ok(match self {
             Self::Postgres(connections) => {
-                let row = on_lease!(connections.acquire().await?, sql, values, fetch_optional)?;
+                let row = on_lease!(connections.acquire().await?, bound!(sql, values), fetch_optional)?;
                 row.map(Row::Postgres)
             }
             Self::Sqlite { readers, .. } => {
@@ -144,7 +145,7 @@ impl Db {
     pub(super) async fn execute(&self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         Ok(match self {
             Self::Postgres(connections) => {
-                on_lease!(connections.acquire().await?, sql, values, execute)?.rows_affected()
+                on_lease!(connections.acquire().await?, bound!(sql, values), execute)?.rows_affected()
             }
             Self::Sqlite { writer, .. } => bound!(sql, values).execute(writer).await?.rows_affected(),
         })
@@ -159,17 +160,6 @@ impl Db {
     }
 }
 
-/// The row of a statement of Postgres alone that returns at most one. The raw error is kept, so that a caller can ask
-/// which constraint was violated.
-pub(super) async fn row_on(
-    connections: &Connections,
-    sql: &'static str,
-    values: &[Value<'_>],
-) -> Result<Result<Option<Row>, sqlx::Error>, StoreError> {
-    let row = on_lease!(connections.acquire().await?, sql, values, fetch_optional);
-    Ok(row.map(|row| row.map(Row::Postgres)))
-}
-
 impl Tx {
     /// All rows of a statement.
     pub(super) async fn rows(
@@ -179,7 +169,7 @@ impl Tx {
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
             Self::Postgres(tx) => {
-                let rows = on_lease!(tx.lease(), sql, values, fetch_all)?;
+                let rows = on_lease!(tx.lease(), bound!(sql, values), fetch_all)?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
             Self::Sqlite(tx) => {
@@ -196,7 +186,9 @@ impl Tx {
         values: &[Value<'_>],
     ) -> Result<Option<Row>, StoreError> {
         Ok(match self {
-            Self::Postgres(tx) => on_lease!(tx.lease(), sql, values, fetch_optional)?.map(Row::Postgres),
+            Self::Postgres(tx) => {
+                on_lease!(tx.lease(), bound!(sql, values), fetch_optional)?.map(Row::Postgres)
+            }
             Self::Sqlite(tx) => bound!(sql, values).fetch_optional(&mut **tx).await?.map(Row::Sqlite),
         })
     }
@@ -223,7 +215,7 @@ impl Tx {
 
     async fn execute_of(&mut self, sql: SqlStr, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
         Ok(match self {
-            Self::Postgres(tx) => on_lease!(tx.lease(), sql, values, execute)?.rows_affected(),
+            Self::Postgres(tx) => on_lease!(tx.lease(), bound!(sql, values), execute)?.rows_affected(),
             Self::Sqlite(tx) => bound!(sql, values).execute(&mut **tx).await?.rows_affected(),
         })
     }

@@ -1,13 +1,9 @@
-//! What an answer costs the database: one statement that reads, and on Postgres one that writes, each shared with the answers of
-//! other people that come meanwhile. Each round trip is waited for by a person, and taken from what else the machine could do.
+//! What an answer costs the database: one statement that reads, and on Postgres one that writes.
 
-use std::sync::Arc;
-
-use super::batcher::{Batcher, Exchange};
-use super::postgres::Connections;
-use super::sql::{Db, Row, Value};
+use super::sql::{Row, Value};
+use super::together::{Reading, SHARED_BYTES};
 use super::users::answer;
-use super::{AskedQuery, Derived, NewPreference, Store, StoreConfig, StoreError, SubmissionSnapshot, arrays};
+use super::{AskedQuery, Derived, NewPreference, Store, StoreError, SubmissionSnapshot};
 use crate::domain::{Comparison, ModelVersion, QueryId, TenantId, UserId};
 
 /// The lines of a log that count, by position.
@@ -18,8 +14,6 @@ const USER: i64 = 1;
 const QUERY: i64 = 2;
 /// The gain of the question that was chosen last.
 const GAIN: i64 = 3;
-/// Texts up to which an answer shares a statement, bytes: a message to Postgres stays small.
-const SHARED_BYTES: usize = 64 * 1024;
 
 /// All that an answer needs, for a tenant, user, model version and question.
 macro_rules! snapshot {
@@ -46,44 +40,23 @@ macro_rules! snapshot {
         )
     };
 }
-const SNAPSHOT: &str = concat!(snapshot!("$1", "$2", "$3", "$4"), " ORDER BY kind, position");
-/// [`SNAPSHOT`] for many. A log that is long is read by itself, so that nobody waits for it but its person. How many there are is
-/// hidden from the planner in a subquery: else it would plan each time anew.
-const SNAPSHOTS: &str = concat!(
-    "SELECT s.*, a.n
-     FROM unnest((SELECT $1::text[]), $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
-          AS a (tenant, user_id, model, query_id, n)
-     CROSS JOIN LATERAL (",
-    snapshot!("a.tenant", "a.user_id", "a.model", "a.query_id"),
-    ") AS s
-     WHERE 1000 >= COALESCE((SELECT u.revision FROM users u WHERE u.tenant = a.tenant AND u.user_id = a.user_id), 0)
-     ORDER BY a.n, s.kind, s.position"
-);
-
-/// Answers that share their statements.
-pub(super) struct SubmittedTogether {
-    snapshots: Batcher<Snapshots>,
-    appends: Batcher<Appends>,
-}
-
-impl SubmittedTogether {
-    /// Nothing on SQLite, which is no round trip away, and where each answer is to be by itself.
-    pub(super) fn on(db: &Db, config: &StoreConfig) -> Option<Arc<Self>> {
-        let Db::Postgres(connections) = db else { return None };
-        if !config.group_commit {
-            return None;
-        }
-        let snapshots = Batcher::new(Snapshots(connections.clone()), config.acquire_timeout);
-        let appends = Batcher::new(Appends(connections.clone()), config.acquire_timeout);
-        Some(Arc::new(Self { snapshots, appends }))
-    }
-}
-
-impl std::fmt::Debug for SubmittedTogether {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SubmittedTogether(..)")
-    }
-}
+/// A log that is long is read by itself, so that nobody waits for it but its person. How many there are is hidden from the
+/// planner in a subquery: else it would plan each time anew.
+pub(super) const SNAPSHOT: Reading<SubmissionSnapshot, 4> = Reading {
+    alone: concat!(snapshot!("$1", "$2", "$3", "$4"), " ORDER BY kind, position"),
+    together: concat!(
+        "SELECT s.*, a.n
+         FROM unnest((SELECT $1::text[]), $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
+              AS a (tenant, user_id, model, query_id, n)
+         CROSS JOIN LATERAL (",
+        snapshot!("a.tenant", "a.user_id", "a.model", "a.query_id"),
+        ") AS s
+         WHERE 1000 >= COALESCE((SELECT u.revision FROM users u WHERE u.tenant = a.tenant AND u.user_id = a.user_id), 0)
+         ORDER BY a.n, s.kind, s.position"
+    ),
+    place: 9,
+    add,
+};
 
 impl Store {
     /// All that an answer of `user` needs under `model`, of one moment: their log, and the question that they answer, or else
@@ -97,16 +70,16 @@ impl Store {
     ) -> Result<SubmissionSnapshot, StoreError> {
         let key: [Value<'_>; 4] = [tenant.into(), user.into(), model.into(), query.into()];
         if let Some(together) = &self.together
-            && let Some(snapshot) = together.snapshots.call(key.clone().map(Value::into_owned)).await?
+            && let Some(snapshot) = together.submissions.call(key.clone().map(Value::into_owned)).await?
         {
             return Ok(snapshot);
         }
-        snapshot_of(&self.db, &key).await
+        SNAPSHOT.of(&self.db, &key).await
     }
 
-    /// [`Store::append_preference`] in one statement, which is a transaction of its own, for a user who has answered before;
-    /// false where nothing was changed, for whatever reason. False, too, on SQLite, which is no round trip away, and for a
-    /// first answer, which must see an erasure that it waited for.
+    /// [`Store::append_preference`] in one statement, which is a transaction of its own; false where nothing was changed, for
+    /// whatever reason. False, too, on SQLite, which is no round trip away, and for a first answer to no question of ours, whose
+    /// person need not be there yet.
     pub(super) async fn append_at_once(
         &self,
         tenant: &TenantId,
@@ -116,7 +89,8 @@ impl Store {
         let (Some(together), [derived]) = (&self.together, &new.derived[..]) else { return Ok(false) };
         let Comparison { prompt, response_a, response_b } = &new.comparison;
         let bytes = prompt.len() + response_a.len() + response_b.len() + new.reply.len();
-        if new.expected_revision == 0 || bytes > SHARED_BYTES {
+        let is_of_a_stranger = new.expected_revision == 0 && new.query_id.is_none();
+        if is_of_a_stranger || bytes > SHARED_BYTES {
             return Ok(false);
         }
         let line = self.appended(tenant, user, new, derived).map(Value::into_owned);
@@ -157,68 +131,13 @@ impl Store {
     }
 }
 
-/// For a tenant, user, model version and question.
-async fn snapshot_of(db: &Db, key: &[Value<'_>; 4]) -> Result<SubmissionSnapshot, StoreError> {
-    let mut snapshot = SubmissionSnapshot::default();
-    for row in &db.rows(SNAPSHOT, key).await? {
-        add(&mut snapshot, row)?;
-    }
-    Ok(snapshot)
-}
-
-/// [`Store::submission_snapshot`] of many; of one in the plainer words, which are quicker.
-struct Snapshots(Connections);
-
-impl Exchange for Snapshots {
-    type Job = [Value<'static>; 4];
-    type Done = SubmissionSnapshot;
-
-    async fn run(&self, jobs: Vec<Self::Job>) -> Result<Vec<Option<SubmissionSnapshot>>, StoreError> {
-        if let [key] = &jobs[..] {
-            return Ok(vec![Some(snapshot_of(&Db::Postgres(self.0.clone()), key).await?)]);
-        }
-        let mut snapshots: Vec<_> = jobs.iter().map(|_| Ok(None)).collect();
-        for row in &arrays::rows_on(&self.0, SNAPSHOTS, &jobs).await?? {
-            if let Some(snapshot) = snapshots.get_mut(place(row, 9)?)
-                && let Ok(begun) = snapshot
-                && let Err(damaged) = add(begun.get_or_insert_default(), row)
-            {
-                *snapshot = Err(damaged);
-            }
-        }
-        // Of whom nothing was found, or what is damaged, is read again: there is nobody of this name, or their log is long.
-        Ok(snapshots.into_iter().map(|snapshot: Result<_, StoreError>| snapshot.ok().flatten()).collect())
-    }
-}
-
-/// [`Store::append_at_once`] of many.
-struct Appends(Connections);
-
-impl Exchange for Appends {
-    type Job = [Value<'static>; 22];
-    type Done = ();
-
-    async fn run(&self, jobs: Vec<Self::Job>) -> Result<Vec<Option<()>>, StoreError> {
-        let mut done = vec![None; jobs.len()];
-        for row in &arrays::rows_on(&self.0, APPEND, &jobs).await?? {
-            if let Some(done) = done.get_mut(place(row, 0)?) {
-                *done = Some(());
-            }
-        }
-        Ok(done)
-    }
-}
-
-/// The job that a row belongs to. Postgres counts from 1.
-fn place(row: &Row, index: usize) -> Result<usize, StoreError> {
-    Ok(usize::try_from(row.get::<i64>(index)? - 1).unwrap_or(usize::MAX))
-}
-
 /// Many answers, each on top of the revision that it expects. Passed over is a log that somebody else has locked, so that nobody
 /// waits for another person's; one that has been changed or erased meanwhile (the lock is taken on the row as it is
 /// now, while all else sees the database as it was when the statement began); and an answer that was logged before, or to a
-/// question that is not there, which would violate a key and take all others with it.
-const APPEND: &str = "WITH answer AS MATERIALIZED (
+/// question that is not there, which would violate a key and take all others with it. What is not there is asked for as
+/// `(SELECT …) IS NULL`, which looks a key up for each; for NOT EXISTS Postgres reads a table to its end where it was small when
+/// it made the plan.
+pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
          SELECT * FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
                               $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
                               $14::double precision[], $15::bytea[], $16::bytea[], $17::text[], $18::bytea[],
@@ -236,15 +155,14 @@ const APPEND: &str = "WITH answer AS MATERIALIZED (
              SELECT 1 AS is_there FROM query q
              WHERE q.tenant = a.tenant AND q.user_id = a.user_id AND q.query_id = a.query_id
              FOR KEY SHARE SKIP LOCKED) AS asked ON true
-         WHERE (a.query_id IS NOT NULL OR NOT EXISTS (
+         WHERE (a.query_id IS NOT NULL OR (
                  SELECT 1 FROM erased_user e
-                 WHERE e.tenant = a.tenant AND e.user_hash = a.user_hash AND e.erased > a.remembered_since))
-           AND NOT EXISTS (
+                 WHERE e.tenant = a.tenant AND e.user_hash = a.user_hash AND e.erased > a.remembered_since) IS NULL)
+           AND (SELECT 1 FROM preference p
+                WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.preference_id = a.preference_id) IS NULL
+           AND (a.query_id IS NULL OR asked.is_there = 1 AND (
                  SELECT 1 FROM preference p
-                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.preference_id = a.preference_id)
-           AND (a.query_id IS NULL OR asked.is_there = 1 AND NOT EXISTS (
-                 SELECT 1 FROM preference p
-                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.query_id = a.query_id AND p.deleted IS NULL))
+                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.query_id = a.query_id AND p.deleted IS NULL) IS NULL)
      ), advanced AS (
          UPDATE users u SET revision = u.revision + 1, updated = f.created
          FROM free f WHERE u.tenant = f.tenant AND u.user_id = f.user_id AND u.revision = f.expected

@@ -1,12 +1,16 @@
-//! Answers of several people that share their statements, on Postgres.
+//! Answers of several people, and questions to them, that share their statements, on Postgres.
 
 use std::time::Duration;
 
 use futures::future::join_all;
-use pref::domain::{QueryId, UserId};
-use pref::store::{Append, NewPreference, Store, StoreConfig, StoreError};
+use pref::domain::{PreferenceId, QueryId, RequestId, UserId};
+use pref::store::{
+    Append, Asking, Idempotent, NewPreference, QueryRow, Recall, Store, StoreConfig, StoreError,
+};
 
-use crate::fixture::{Fixture, NOW, Place, comparison, connect, model, preference, tenant, user};
+use crate::fixture::{
+    Fixture, NOW, Place, answer_to, comparison, connect, model, preference, question, request, tenant, user,
+};
 
 /// So many people, each with one answer.
 async fn people(f: &Fixture) -> Vec<UserId> {
@@ -134,8 +138,8 @@ async fn a_damaged_log_is_its_persons_trouble_and_a_long_one_nobodys() {
 }
 
 #[tokio::test]
-async fn answers_may_each_be_by_themselves() {
-    let Some(f) = Fixture::postgres("together::answers_may_each_be_by_themselves").await else { return };
+async fn everybody_may_be_by_themselves() {
+    let Some(f) = Fixture::postgres("together::everybody_may_be_by_themselves").await else { return };
     let people = people(&f).await;
     let config = StoreConfig { group_commit: false, ..f.config.clone() };
     let alone = Store::connect(&config).await.unwrap();
@@ -144,6 +148,151 @@ async fn answers_may_each_be_by_themselves() {
     assert!(ended.iter().all(|append| *append == Append::Appended { revision: 2 }), "{ended:?}");
     let snapshot = alone.submission_snapshot(&tenant(), &people[0], &model("m1"), None).await.unwrap();
     assert_eq!((snapshot.revision, snapshot.answers.len()), (Some(2), 2));
+    let asked = question(comparison("z", "a", "b"));
+    assert_eq!(save(&alone, &people[0], &asked, None).await, Recall::New);
+    assert_eq!(alone.open_queries(&tenant(), &people[0], NOW).await.unwrap(), [asked]);
     tokio::time::timeout(Duration::from_secs(5), alone.close()).await.unwrap();
+    f.store.close().await;
+}
+
+#[tokio::test]
+async fn first_answers_to_questions_are_shared_with_second_ones() {
+    let test = "together::first_answers_to_questions_are_shared_with_second_ones";
+    let Some(f) = Fixture::postgres(test).await else { return };
+    let mut news = Vec::new();
+    for (n, person) in (0..12).map(|n| user(&format!("person-{n}"))).enumerate() {
+        let revision = i64::from(n % 2 == 0);
+        if revision == 1 {
+            f.answer(&person, preference(comparison("x", "a", person.as_str()))).await;
+        }
+        let query = f.ask(&person, comparison(person.as_str(), "a", "b")).await;
+        news.push((person, NewPreference { expected_revision: revision, ..answer_to(&query) }));
+    }
+    let ended = join_all(news.iter().map(|(person, new)| append(&f.store, person, new))).await;
+    for (n, ((person, new), ended)) in news.iter().zip(ended).enumerate() {
+        assert_eq!(ended, Append::Appended { revision: new.expected_revision + 1 }, "{n}");
+        assert_eq!(append(&f.store, person, new).await, Append::Replayed(new.reply.clone()), "{n}");
+        assert!(f.store.open_queries(&tenant(), person, NOW).await.unwrap().is_empty(), "{n}");
+        let next = new.expected_revision + 1;
+        let twice =
+            NewPreference { preference_id: PreferenceId::random(), expected_revision: next, ..new.clone() };
+        assert_eq!(append(&f.store, person, &twice).await, Append::QueryAlreadyAnswered, "{n}");
+    }
+    f.store.close().await;
+}
+
+/// A question to each, of whom every other one has answered before and every third gave a request id; one of them is long.
+async fn questions(f: &Fixture) -> Vec<(UserId, QueryRow, Option<Idempotent>)> {
+    let people = (0..20).map(|n| user(&format!("person-{n}")));
+    let mut questions = Vec::new();
+    for (n, person) in people.enumerate() {
+        if n % 2 == 0 {
+            f.answer(&person, preference(comparison("x", "a", person.as_str()))).await;
+        }
+        let response = if n == 7 { "word ".repeat(20_000) } else { "b".to_owned() };
+        let request = (n % 3 == 0).then(|| request(RequestId::random(), 1, person.as_str()));
+        questions.push((person.clone(), question(comparison(person.as_str(), &response, "a")), request));
+    }
+    questions
+}
+
+async fn save(store: &Store, person: &UserId, query: &QueryRow, request: Option<&Idempotent>) -> Recall {
+    let saved = store.save_queries(&tenant(), person, std::slice::from_ref(query), request, NOW).await;
+    saved.expect("the database is there")
+}
+
+#[tokio::test]
+async fn each_person_has_their_own_questions() {
+    let Some(f) = Fixture::postgres("together::each_person_has_their_own_questions").await else { return };
+    let asked = questions(&f).await;
+    let saved =
+        join_all(asked.iter().map(|(person, query, call)| save(&f.store, person, query, call.as_ref())));
+    assert!(saved.await.iter().all(|saved| *saved == Recall::New));
+
+    let (tenant, model) = (tenant(), model("m1"));
+    let snapshots = join_all(asked.iter().map(async |(person, _, call)| {
+        let call = call.as_ref().map(|call| (call.method, call.request_id, &call.body_hash));
+        f.store.asking_snapshot(&tenant, person, &Asking { model: &model, pool: None, call, now: NOW }).await
+    }));
+    for (n, ((person, query, call), snapshot)) in asked.iter().zip(snapshots.await).enumerate() {
+        let snapshot = snapshot.unwrap();
+        let first = call.as_ref().map(|call| Recall::Replayed(call.reply.clone()));
+        assert_eq!(snapshot.recall, first.unwrap_or(Recall::New), "{n}");
+        let known = snapshot.person.expect("they were made");
+        let answers = i64::from(n % 2 == 0);
+        assert_eq!((known.revision, known.posterior.is_some()), (answers, answers == 1), "{n}");
+        let mut seen = vec![query.comparison.pair_key()];
+        seen.extend((answers == 1).then(|| comparison("x", "a", person.as_str()).pair_key()));
+        assert_eq!(known.seen, seen.into_iter().collect(), "{n}");
+        assert_eq!(known.open_deltas, std::slice::from_ref(&query.delta), "{n}");
+        let open = f.store.open_queries(&tenant, person, NOW).await.unwrap();
+        assert_eq!(open, std::slice::from_ref(query), "{n}");
+    }
+    f.store.close().await;
+}
+
+#[tokio::test]
+async fn a_repeated_question_is_its_persons_alone() {
+    let Some(f) = Fixture::postgres("together::a_repeated_question_is_its_persons_alone").await else {
+        return;
+    };
+    let asked = questions(&f).await;
+    for (person, query, call) in &asked {
+        assert_eq!(save(&f.store, person, query, call.as_ref()).await, Recall::New);
+    }
+    let again: Vec<_> =
+        asked.iter().map(|(person, ..)| question(comparison("y", "a", person.as_str()))).collect();
+    // The first has another body under its request id.
+    let calls = asked.iter().enumerate().map(|(n, (.., call))| match (n, call) {
+        (0, Some(call)) => Some(Idempotent { body_hash: [2; 32], ..call.clone() }),
+        (_, call) => call.clone(),
+    });
+    let calls: Vec<_> = calls.collect();
+    let saved = join_all(
+        asked
+            .iter()
+            .zip(&again)
+            .zip(&calls)
+            .map(|(((person, ..), query), call)| save(&f.store, person, query, call.as_ref())),
+    );
+    for (n, saved) in saved.await.into_iter().enumerate() {
+        let (expected, open) = match &calls[n] {
+            Some(_) if n == 0 => (Recall::RequestIdReused, 1),
+            Some(call) => (Recall::Replayed(call.reply.clone()), 1),
+            None => (Recall::New, 2),
+        };
+        assert_eq!(saved, expected, "{n}");
+        assert_eq!(f.store.open_queries(&tenant(), &asked[n].0, NOW).await.unwrap().len(), open, "{n}");
+    }
+    f.store.close().await;
+}
+
+#[tokio::test]
+async fn a_person_who_is_being_erased_holds_up_no_other_question() {
+    let test = "together::a_person_who_is_being_erased_holds_up_no_other_question";
+    let Some(f) = Fixture::postgres(test).await else { return };
+    let Place::Postgres(database) = &f.place else { unreachable!() };
+    let asked = questions(&f).await;
+    let mut other = connect(database).await;
+    let erase = "BEGIN; DELETE FROM users WHERE user_id = 'person-0'";
+    sqlx::raw_sql(erase).execute(&mut other).await.unwrap();
+
+    let (erased, rest) = asked.split_first().unwrap();
+    let mut waits = std::pin::pin!(save(&f.store, &erased.0, &erased.1, erased.2.as_ref()));
+    let saved =
+        join_all(rest.iter().map(|(person, query, call)| save(&f.store, person, query, call.as_ref())));
+    tokio::select! {
+        biased;
+        saved = &mut waits => panic!("they are being erased: {saved:?}"),
+        saved = saved => assert!(saved.iter().all(|saved| *saved == Recall::New)),
+    }
+    let gone = async { sqlx::raw_sql("COMMIT").execute(&mut other).await };
+    let (saved, gone) = tokio::join!(waits, gone);
+    gone.unwrap();
+    assert_eq!(saved, Recall::New);
+    let snapshot =
+        f.store.submission_snapshot(&tenant(), &erased.0, &model("m1"), Some(erased.1.query_id)).await;
+    let snapshot = snapshot.unwrap();
+    assert_eq!((snapshot.revision, snapshot.answers.len(), snapshot.query.is_some()), (Some(0), 0, true));
     f.store.close().await;
 }

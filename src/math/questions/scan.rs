@@ -1,4 +1,7 @@
+use std::ops::Range;
+
 use nalgebra::DVector;
+use pulp::{Simd, WithSimd};
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
@@ -60,19 +63,15 @@ impl Scan {
         acquisition: Acquisition,
         taken: &Seen,
     ) -> Self {
-        let metric = Metric::<N>::of(posterior);
-        let chunks: Vec<Self> = (0..pool.prompts().div_ceil(CHUNK))
-            .into_par_iter()
-            .map(|chunk| {
-                let mut scan = Self::default();
-                let mut responses = Responses::default();
-                for prompt in chunk * CHUNK..((chunk + 1) * CHUNK).min(pool.prompts()) {
-                    metric.apply(pool.features(prompt), &mut responses);
-                    scan.visit(pool, prompt, &responses, acquisition, taken);
-                }
-                scan
-            })
-            .collect();
+        let metric = &Metric::<N>::of(posterior);
+        let scan = |prompts| pulp::Arch::new().dispatch(Task { pool, metric, acquisition, taken, prompts });
+        let prompts = pool.prompts();
+        if prompts <= CHUNK {
+            return scan(0..prompts);
+        }
+        let chunks = (0..prompts.div_ceil(CHUNK)).into_par_iter();
+        let chunks: Vec<Self> =
+            chunks.map(|chunk| scan(chunk * CHUNK..((chunk + 1) * CHUNK).min(prompts))).collect();
         chunks.into_iter().fold(Self::default(), Self::or)
     }
 
@@ -93,6 +92,7 @@ impl Scan {
     }
 
     /// All pairs of a prompt that are not taken.
+    #[inline(always)]
     fn visit<const N: usize>(
         &mut self,
         pool: &Pool,
@@ -163,6 +163,31 @@ impl Scan {
     }
 }
 
+/// The scan of some prompts, compiled for each set of vector instructions.
+struct Task<'a, const N: usize> {
+    pool: &'a Pool,
+    metric: &'a Metric<N>,
+    acquisition: Acquisition,
+    taken: &'a Seen,
+    prompts: Range<usize>,
+}
+
+impl<const N: usize> WithSimd for Task<'_, N> {
+    type Output = Scan;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Scan {
+        let Self { pool, metric, acquisition, taken, prompts } = self;
+        let mut scan = Scan::default();
+        let mut responses = Responses::default();
+        for prompt in prompts {
+            metric.apply(pool.features(prompt), &mut responses);
+            scan.visit(pool, prompt, &responses, acquisition, taken);
+        }
+        scan
+    }
+}
+
 impl Default for Scan {
     fn default() -> Self {
         let nobody = Leader { pair: None, score: f64::NEG_INFINITY, bar: f64::NEG_INFINITY };
@@ -208,7 +233,7 @@ pub(super) fn any(pool: &Pool, taken: &Seen, rng: &mut impl Rng) -> Option<Pair>
 
 impl Pool {
     /// Number of pairs of a prompt that may be asked.
-    fn pairs(&self, prompt: usize) -> usize {
+    pub(super) fn pairs(&self, prompt: usize) -> usize {
         let n = self.responses(prompt);
         self.askable.as_ref().map_or(n * n.saturating_sub(1) / 2, |askable| askable[prompt].len())
     }
@@ -229,6 +254,7 @@ struct Responses<const N: usize> {
     rewards: Vec<f64>,
 }
 
+#[inline(always)]
 fn squared_distance<const N: usize>(one: &[f64; N], other: &[f64; N]) -> f64 {
     let mut sums = [0.0; 8];
     for (a, b) in one.chunks_exact(8).zip(other.chunks_exact(8)) {
@@ -260,6 +286,7 @@ impl<const N: usize> Metric<N> {
     }
 
     /// φ̃ = L⁻¹φ and λ̂ᵀφ of each of the rows.
+    #[inline(always)]
     fn apply(&self, rows: &[f64], responses: &mut Responses<N>) {
         let coefficients = self.coefficients.as_slice();
         responses.whitened.clear();

@@ -253,8 +253,8 @@ pub struct DatabaseSettings {
     /// How long Postgres may work on one statement, in seconds.
     #[arg(long, env = "PREF_DATABASE_STATEMENT_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub database_statement_seconds: u64,
-    /// Log each answer by itself, where people who answer at the same time would share a statement. For Postgres behind Citus, which
-    /// has each person on one of several machines.
+    /// Store each answer and question by itself, where people who answer or are asked at the same time would share a statement. For
+    /// Postgres behind Citus, which has each person on one of several machines.
     #[arg(long, env = "PREF_NO_GROUP_COMMIT")]
     pub no_group_commit: bool,
 }

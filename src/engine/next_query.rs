@@ -16,9 +16,11 @@ use crate::math::questions::{Request, Selection, choose};
 use crate::math::{Acquisition, Posterior};
 use crate::store::{Asking, AskingPerson, AskingSnapshot, PoolVersion, QueryRow, UnixMillis};
 
-/// Multiplications up to which a choice takes less than a tenth of a millisecond and is made where it is called; others go to
-/// a blocking thread.
+/// Multiplications up to which a choice takes a twentieth of a millisecond and is made where it is called; others go to a blocking
+/// thread.
 const INLINE_MULTIPLICATIONS: usize = 1 << 19;
+/// As many as it takes to look up a pair that was seen.
+const SEEN_MULTIPLICATIONS: usize = 256;
 
 /// Asks for questions.
 #[derive(Debug, Clone, Serialize)]
@@ -134,7 +136,8 @@ impl Engine {
         asking: Known,
     ) -> Result<(Selection, Posterior), EngineError> {
         let (acquisition, count, mut rng) = (request.strategy, request.count, self.rng());
-        let is_quick = pool.features.multiplications() * count <= INLINE_MULTIPLICATIONS;
+        let work = pool.features.multiplications(count, asking.open.len());
+        let is_quick = work + SEEN_MULTIPLICATIONS * asking.seen.len() <= INLINE_MULTIPLICATIONS;
         let pool = pool.clone();
         let choose = move || {
             let seen = pool.seen(&asking.seen);

@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 use super::last_used::{LastUsed, Uses};
 use super::{EngineConfig, EngineError};
 use crate::domain::{Invalid, ModelVersion, TenantId};
-use crate::math::Prior;
+use crate::math::{Prior, questions};
 use crate::model::{
     Artifact, ArtifactLocation, BackboneOptions, Manifest, OpenBackbones, ResidentConfig, ResidentModel,
     RewardModel,
@@ -186,6 +186,7 @@ impl ModelRegistry {
         let (artifact, backbone) = (ArtifactLocation::new(location), self.shared.backbone.clone());
         let (backbones, resident) = (self.shared.backbones.clone(), self.shared.resident.clone());
         let model = tokio::task::spawn_blocking(move || {
+            questions::prepare();
             let model = RewardModel::open_among(&backbones, &artifact, &backbone)?;
             serving(ResidentModel::start(Arc::new(model), &resident)?)
         })

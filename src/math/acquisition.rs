@@ -125,6 +125,11 @@ static CEILING: LazyLock<Vec<f64>> = LazyLock::new(|| {
     TABLE.chunks(SIDE).map(&mut reach).collect()
 });
 
+/// Makes the table, and what is read off it, if they are not there.
+pub(super) fn prepare_table() {
+    LazyLock::force(&CEILING);
+}
+
 /// A variance up to which no comparison, whatever its mean, is worth more than `bits`; −∞ where there is none.
 pub(super) fn variance_worth(bits: f64) -> f64 {
     let nodes = CEILING.partition_point(|most| most + TABLE_ERROR <= bits);

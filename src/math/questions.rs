@@ -14,7 +14,7 @@ use scan::Scan;
 
 use super::error::{MathError, finite};
 use super::logistic::sigmoid_derivative;
-use super::{Acquisition, Posterior, information_gain};
+use super::{Acquisition, Posterior, acquisition, information_gain};
 
 /// The largest J that questions are chosen for.
 pub const MAX_BASE_FUNCTIONS: usize = 64;
@@ -31,6 +31,8 @@ pub struct Pool {
     starts: Vec<usize>,
     /// Pairs that may be asked, a list for each prompt; all where there is no list.
     askable: Option<Vec<Vec<(usize, usize)>>>,
+    /// How many pairs may be asked.
+    pairs: usize,
 }
 
 /// The pairs a user has answered, skipped or been asked: not to be asked again.
@@ -112,7 +114,7 @@ impl Pool {
     /// Features of different lengths or not finite, named by prompt and response.
     pub fn new<P: AsRef<[DVector<f64>]>>(prompts: &[P]) -> Result<Self, MathError> {
         let dimension = prompts.iter().find_map(|p| p.as_ref().first()).map_or(0, |phi| phi.len());
-        let mut pool = Self { dimension, features: Vec::new(), starts: vec![0], askable: None };
+        let mut pool = Self { dimension, features: Vec::new(), starts: vec![0], askable: None, pairs: 0 };
         let mut responses = 0;
         for (p, prompt) in prompts.iter().enumerate() {
             for (r, phi) in prompt.as_ref().iter().enumerate() {
@@ -128,6 +130,7 @@ impl Pool {
             }
             pool.starts.push(responses);
         }
+        pool.pairs = (0..pool.prompts()).map(|prompt| pool.pairs(prompt)).sum();
         Ok(pool)
     }
 
@@ -145,6 +148,7 @@ impl Pool {
             pairs.sort_unstable();
             pairs.dedup();
         }
+        self.pairs = askable.iter().map(Vec::len).sum();
         self.askable = Some(askable);
         self
     }
@@ -154,10 +158,12 @@ impl Pool {
         self.starts.len() - 1
     }
 
-    /// Multiplications that a look at all pairs takes: J² a response and J a pair.
-    pub fn multiplications(&self) -> usize {
-        let pairs: usize = (0..self.prompts()).map(|prompt| self.pairs(prompt)).sum();
-        (self.features.len() + pairs) * self.dimension
+    /// Multiplications that [`choose`] takes, about, for `count` questions beside `open` ones: for each question J² a response, J a
+    /// pair and J³ for the posterior, which each open one takes, too.
+    pub fn multiplications(&self, count: usize, open: usize) -> usize {
+        let fold = self.dimension.pow(3);
+        let scan = (self.features.len() + self.pairs) * self.dimension + fold;
+        scan.saturating_mul(count.max(1)).saturating_add(fold.saturating_mul(open))
     }
 
     /// Number of responses to a prompt of the pool.
@@ -178,6 +184,11 @@ impl Pool {
     fn features(&self, prompt: usize) -> &[f64] {
         &self.features[self.starts[prompt] * self.dimension..self.starts[prompt + 1] * self.dimension]
     }
+}
+
+/// Makes what every choice looks up, which the first would make otherwise: some ten milliseconds of all cores.
+pub fn prepare() {
+    acquisition::prepare_table();
 }
 
 /// The questions to ask next: greedily, each the best of the pool given those before it.

@@ -1,4 +1,4 @@
-//! What a question costs the database: one statement that reads, and on Postgres one that writes.
+//! What a question costs the database: one statement that reads, and on Postgres one that writes, unless each is to be by itself.
 
 use super::requests::recalled;
 use super::sql::{Row, Value};
@@ -39,9 +39,9 @@ macro_rules! snapshot {
              SELECT 2, NULL, NULL, q.pair_key, CASE WHEN q.model_version = ", $model, " THEN q.delta END, NULL
              FROM query q
              WHERE q.tenant = ", $tenant, " AND q.user_id = ", $user, " AND q.expires > ", $now, "
-               AND NOT EXISTS (SELECT 1 FROM preference a
-                               WHERE a.tenant = q.tenant AND a.user_id = q.user_id
-                                 AND a.query_id = q.query_id AND a.deleted IS NULL)
+               AND (SELECT 1 FROM preference a
+                    WHERE a.tenant = q.tenant AND a.user_id = q.user_id
+                      AND a.query_id = q.query_id AND a.deleted IS NULL) IS NULL
              UNION ALL
              SELECT 3, revision, created, NULL, NULL, NULL
              FROM pool WHERE tenant = ", $tenant, " AND pool = ", $pool, "
@@ -154,9 +154,11 @@ impl Store {
     }
 }
 
-/// Many questions, and the people whom they are the first thing known of. Passed over are people whom somebody else is erasing,
-/// so that nobody waits for another person's trouble, or has made meanwhile, and calls whose request id has a reply already. People
-/// come in their order, so that of two such statements none holds what the other waits for.
+/// Many questions, and the people whom they are the first thing known of. Passed over are people whom somebody else changes or
+/// erases at this moment, or has made meanwhile, and calls whose request id has a reply already. What is waited for is only
+/// somebody else who is making the same person or giving the same reply. All come in one order, so that of two such
+/// statements none holds what the other waits for. (A KEY SHARE lock would do, but for one it waits in spite of SKIP LOCKED where
+/// an erasure has changed the row before it deleted it.)
 pub(super) const SAVE: &str = "WITH asked AS MATERIALIZED (
          SELECT * FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
                               $8::bytea[], $9::text[], $10::bytea[], $11::double precision[],
@@ -166,11 +168,11 @@ pub(super) const SAVE: &str = "WITH asked AS MATERIALIZED (
                     pair_key, model_version, delta, information_gain,
                     predicted_preference, created, expires, method, request_id,
                     body_hash, reply, replied, forgotten, n)
-         ORDER BY 1, 2
+         ORDER BY tenant, user_id, request_id
      ), known AS MATERIALIZED (
          SELECT a.n FROM asked a CROSS JOIN LATERAL (
              SELECT 1 FROM users u WHERE u.tenant = a.tenant AND u.user_id = a.user_id
-             FOR KEY SHARE SKIP LOCKED) AS locked
+             FOR SHARE SKIP LOCKED) AS locked
      ), made AS (
          INSERT INTO users (tenant, user_id, revision, created, updated)
          SELECT a.tenant, a.user_id, 0, a.now, a.now FROM asked a

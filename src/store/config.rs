@@ -14,7 +14,7 @@ pub struct StoreConfig {
     pub acquire_timeout: Duration,
     /// How long Postgres may work on one statement.
     pub statement_timeout: Duration,
-    /// Whether answers of several people share their statements on Postgres.
+    /// Whether answers of several people, and questions to them, share their statements on Postgres.
     pub group_commit: bool,
 }
 

@@ -20,7 +20,7 @@ use crate::domain::{TenantId, UserId};
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) db: Db,
-    /// What answers share; nothing on SQLite.
+    /// What answers and questions share; nothing on SQLite.
     pub(super) together: Option<Arc<Together>>,
     erasure_key: ErasureKey,
     /// Held while any clone lives: the advisory lock on a SQLite file.

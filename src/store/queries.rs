@@ -38,13 +38,14 @@ impl Store {
             return Ok(Recall::New);
         }
         let mut tx = self.db.begin().await?;
+        // The person before the reply, as the shared statement does: else each could wait for the other.
+        tx.execute(ENSURE_USER, values![tenant, user, now]).await?;
         if let Some(request) = request {
             let recall = tx.remember(tenant, Some(user), request).await?;
             if recall != Recall::New {
                 return Ok(recall);
             }
         }
-        tx.execute(ENSURE_USER, values![tenant, user, now]).await?;
         let keys: Vec<_> = queries.iter().map(|query| query.comparison.pair_key()).collect();
         let rows: Vec<[Value<'_>; 13]> = queries
             .iter()

@@ -1,4 +1,4 @@
-//! What an answer costs the database: one statement that reads, and on Postgres one that writes.
+//! What an answer costs the database: one statement that reads, and on Postgres one that writes, unless each is to be by itself.
 
 use super::sql::{Row, Value};
 use super::together::{Reading, SHARED_BYTES};
@@ -135,8 +135,8 @@ impl Store {
 /// waits for another person's; one that has been changed or erased meanwhile (the lock is taken on the row as it is
 /// now, while all else sees the database as it was when the statement began); and an answer that was logged before, or to a
 /// question that is not there, which would violate a key and take all others with it. What is not there is asked for as
-/// `(SELECT …) IS NULL`, which looks a key up for each; for NOT EXISTS Postgres reads a table to its end where it was small when
-/// it made the plan.
+/// `(SELECT …) IS NULL`, which looks a key up for each; for NOT EXISTS Postgres reads a table to its end where it had not been
+/// analysed when the plan was made.
 pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
          SELECT * FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
                               $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],

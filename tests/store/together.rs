@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use pref::domain::{PreferenceId, QueryId, RequestId, UserId};
+use pref::domain::{Outcome, PreferenceId, QueryId, RequestId, UserId};
 use pref::store::{
     Append, Asking, Idempotent, NewPreference, QueryRow, Recall, Store, StoreConfig, StoreError,
 };
@@ -173,10 +173,13 @@ async fn first_answers_to_questions_are_shared_with_second_ones() {
         assert_eq!(ended, Append::Appended { revision: new.expected_revision + 1 }, "{n}");
         assert_eq!(append(&f.store, person, new).await, Append::Replayed(new.reply.clone()), "{n}");
         assert!(f.store.open_queries(&tenant(), person, NOW).await.unwrap().is_empty(), "{n}");
-        let next = new.expected_revision + 1;
-        let twice =
-            NewPreference { preference_id: PreferenceId::random(), expected_revision: next, ..new.clone() };
-        assert_eq!(append(&f.store, person, &twice).await, Append::QueryAlreadyAnswered, "{n}");
+        let other = NewPreference {
+            preference_id: PreferenceId::random(),
+            outcome: Outcome::Second,
+            expected_revision: new.expected_revision + 1,
+            ..new.clone()
+        };
+        assert_eq!(append(&f.store, person, &other).await, Append::QueryAlreadyAnswered, "{n}");
     }
     f.store.close().await;
 }
@@ -274,7 +277,8 @@ async fn a_person_who_is_being_erased_holds_up_no_other_question() {
     let Place::Postgres(database) = &f.place else { unreachable!() };
     let asked = questions(&f).await;
     let mut other = connect(database).await;
-    let erase = "BEGIN; DELETE FROM users WHERE user_id = 'person-0'";
+    let erase = "BEGIN; UPDATE users SET updated = 9 WHERE user_id = 'person-0';
+                 DELETE FROM users WHERE user_id = 'person-0'";
     sqlx::raw_sql(erase).execute(&mut other).await.unwrap();
 
     let (erased, rest) = asked.split_first().unwrap();

@@ -137,7 +137,8 @@ impl Engine {
     ) -> Result<(Selection, Posterior), EngineError> {
         let (acquisition, count, mut rng) = (request.strategy, request.count, self.rng());
         let work = pool.features.multiplications(count, asking.open.len());
-        let is_quick = work + SEEN_MULTIPLICATIONS * asking.seen.len() <= INLINE_MULTIPLICATIONS;
+        let work = work.saturating_add(SEEN_MULTIPLICATIONS * asking.seen.len());
+        let is_quick = work <= INLINE_MULTIPLICATIONS;
         let pool = pool.clone();
         let choose = move || {
             let seen = pool.seen(&asking.seen);

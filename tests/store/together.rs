@@ -21,6 +21,19 @@ async fn people(f: &Fixture) -> Vec<UserId> {
     people
 }
 
+/// A store whose statements wait for a lock for longer than [`in_time`] does, so that whoever is held up is seen to be: with a
+/// shorter patience they would all be done one by one afterwards.
+async fn patient(f: &Fixture) -> Store {
+    let config = StoreConfig { statement_timeout: Duration::from_secs(600), ..f.config.clone() };
+    Store::connect(&config).await.unwrap()
+}
+
+async fn in_time<T>(nobody_holds_up: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), nobody_holds_up)
+        .await
+        .expect("nobody else's lock is waited for")
+}
+
 /// The second answer of a person.
 fn second(person: &UserId) -> NewPreference {
     NewPreference { expected_revision: 1, ..preference(comparison("y", "a", person.as_str())) }
@@ -61,7 +74,7 @@ async fn each_person_has_their_own_log() {
 async fn a_locked_log_holds_up_nobody_else() {
     let Some(f) = Fixture::postgres("together::a_locked_log_holds_up_nobody_else").await else { return };
     let Place::Postgres(database) = &f.place else { unreachable!() };
-    let people = people(&f).await;
+    let (people, store) = (people(&f).await, patient(&f).await);
     let mut other = connect(database).await;
     sqlx::raw_sql("BEGIN; SELECT 1 FROM users WHERE user_id = 'person-0' FOR UPDATE")
         .execute(&mut other)
@@ -71,17 +84,18 @@ async fn a_locked_log_holds_up_nobody_else() {
     let (locked, rest) = people.split_first().unwrap();
     let news: Vec<_> = rest.iter().map(|person| (person, second(person))).collect();
     let waits = second(locked);
-    let mut waits = std::pin::pin!(append(&f.store, locked, &waits));
-    let answered = join_all(news.iter().map(|(person, new)| append(&f.store, person, new)));
+    let mut waits = std::pin::pin!(append(&store, locked, &waits));
+    let answered = join_all(news.iter().map(|(person, new)| append(&store, person, new)));
     tokio::select! {
         biased;
         append = &mut waits => panic!("somebody else has the log: {append:?}"),
-        answered = answered => assert!(answered.iter().all(|a| *a == Append::Appended { revision: 2 })),
+        answered = in_time(answered) => assert!(answered.iter().all(|a| *a == Append::Appended { revision: 2 })),
     }
     let unlocked = async { sqlx::raw_sql("COMMIT").execute(&mut other).await };
     let (append, unlocked) = tokio::join!(waits, unlocked);
     unlocked.unwrap();
     assert_eq!(append, Append::Appended { revision: 2 });
+    store.close().await;
     f.store.close().await;
 }
 
@@ -275,20 +289,19 @@ async fn a_person_who_is_being_erased_holds_up_no_other_question() {
     let test = "together::a_person_who_is_being_erased_holds_up_no_other_question";
     let Some(f) = Fixture::postgres(test).await else { return };
     let Place::Postgres(database) = &f.place else { unreachable!() };
-    let asked = questions(&f).await;
+    let (asked, store) = (questions(&f).await, patient(&f).await);
     let mut other = connect(database).await;
     let erase = "BEGIN; UPDATE users SET updated = 9 WHERE user_id = 'person-0';
                  DELETE FROM users WHERE user_id = 'person-0'";
     sqlx::raw_sql(erase).execute(&mut other).await.unwrap();
 
     let (erased, rest) = asked.split_first().unwrap();
-    let mut waits = std::pin::pin!(save(&f.store, &erased.0, &erased.1, erased.2.as_ref()));
-    let saved =
-        join_all(rest.iter().map(|(person, query, call)| save(&f.store, person, query, call.as_ref())));
+    let mut waits = std::pin::pin!(save(&store, &erased.0, &erased.1, erased.2.as_ref()));
+    let saved = join_all(rest.iter().map(|(person, query, call)| save(&store, person, query, call.as_ref())));
     tokio::select! {
         biased;
         saved = &mut waits => panic!("they are being erased: {saved:?}"),
-        saved = saved => assert!(saved.iter().all(|saved| *saved == Recall::New)),
+        saved = in_time(saved) => assert!(saved.iter().all(|saved| *saved == Recall::New)),
     }
     let gone = async { sqlx::raw_sql("COMMIT").execute(&mut other).await };
     let (saved, gone) = tokio::join!(waits, gone);
@@ -298,5 +311,6 @@ async fn a_person_who_is_being_erased_holds_up_no_other_question() {
         f.store.submission_snapshot(&tenant(), &erased.0, &model("m1"), Some(erased.1.query_id)).await;
     let snapshot = snapshot.unwrap();
     assert_eq!((snapshot.revision, snapshot.answers.len(), snapshot.query.is_some()), (Some(0), 0, true));
+    store.close().await;
     f.store.close().await;
 }

@@ -57,6 +57,9 @@ struct Args {
     /// Connections that calls are spread over.
     #[arg(long, default_value_t = 4)]
     connections: usize,
+    /// Measure nothing: serve tonic's own health service here, without a layer of ours, for `check` to be held against.
+    #[arg(long, value_name = "ADDRESS")]
+    bare: Option<std::net::SocketAddr>,
     /// cargo bench says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -102,7 +105,16 @@ impl Run {
 fn main() {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
-    runtime.block_on(measure(args));
+    match args.bare {
+        Some(address) => runtime.block_on(bare(address)),
+        None => runtime.block_on(measure(args)),
+    }
+}
+
+/// The least that a call can cost on tonic.
+async fn bare(address: std::net::SocketAddr) {
+    let (_, service) = tonic_health::server::health_reporter();
+    tonic::transport::Server::builder().add_service(service).serve(address).await.expect("the port is free");
 }
 
 async fn measure(args: Args) {

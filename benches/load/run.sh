@@ -40,6 +40,18 @@ address="http://$(sed -n 's/^listening on //p' "$home/out")"
 metrics=$(sed -n 's/^metrics on //p' "$home/out")
 measured() { "$load" --server "$address" --metrics "$metrics" --pid "$server" --seconds "$seconds" "$@"; }
 
+# The least that a call costs here: tonic's own health service without a layer of ours, as fast as it goes and at RATE. A
+# server that waits for calls pays more for each than one that always has the next.
+bare() {
+    local address=127.0.0.1:$((port + 1))
+    "$load" --bare "$address" &
+    local pid=$!
+    echo "== a health check by tonic alone, ${CLIENTS:-32} clients, closed loop"
+    "$load" --server "http://$address" --pid $pid --seconds "$seconds" --clients "${CLIENTS:-32}" --mix check=1
+    echo "== the same at ${RATE:-1000} calls a second"
+    "$load" --server "http://$address" --pid $pid --seconds "$seconds" --rate "${RATE:-1000}" --mix check=1
+    kill $pid
+}
 closed() {
     echo "== SubmitPreference, ${CLIENTS:-32} clients, closed loop"
     measured --clients "${CLIENTS:-32}" --mix submit=1 --users 3200 --warmup 5
@@ -75,6 +87,7 @@ for part in ${PARTS:-check closed peer closed peer next million open}; do
         closed) closed ;;
         peer) peer ;;
         next) echo "== NextQuery, 32 clients, closed loop"; measured --clients 32 --mix next=1 --users 100000 ;;
+        bare) bare ;;
         check) echo "== a health check, 32 clients, closed loop"; measured --clients 32 --mix check=1 ;;
         score) echo "== Score, 32 clients, closed loop"; measured --clients 32 --mix score=1 ;;
         million) million ;;

@@ -29,10 +29,20 @@ pub struct Contestants {
     pub(super) base_functions: usize,
 }
 
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) model: Arc<dyn Model>,
     /// A column a text of the evaluation.
     pub(super) texts: Arc<DMatrix<f64>>,
+    /// Whose questions people are asked; nothing where they are its own.
+    pub(super) asker: Option<Arc<Entry>>,
+}
+
+impl Entry {
+    /// Asks its own questions.
+    pub(super) fn new(model: Arc<dyn Model>, texts: Arc<DMatrix<f64>>) -> Self {
+        Self { model, texts, asker: None }
+    }
 }
 
 /// How a method was trained.
@@ -82,14 +92,10 @@ impl Contestants {
         let (phi, shared) = (Arc::new(phi), Arc::new(shared));
         let entry = |&method: &Method| {
             let entry = match method.acquisition() {
-                Some(acquisition) => Entry {
-                    model: Arc::new(Factored::served(prior.clone(), acquisition)) as Arc<dyn Model>,
-                    texts: phi.clone(),
-                },
-                None => Entry {
-                    model: Arc::new(Classic::new(DVector::from_element(1, 1.0))),
-                    texts: shared.clone(),
-                },
+                Some(acquisition) => {
+                    Entry::new(Arc::new(Factored::served(prior.clone(), acquisition)), phi.clone())
+                }
+                None => Entry::new(Arc::new(Classic::new(DVector::from_element(1, 1.0))), shared.clone()),
             };
             (method, entry)
         };
@@ -164,7 +170,7 @@ impl Contestants {
             done(&trained);
             contestants.trained.push(trained);
             let texts = Arc::new(model.encode(tested));
-            contestants.entries.insert(method, Entry { model, texts });
+            contestants.entries.insert(method, Entry::new(model, texts));
         }
         Ok(contestants)
     }

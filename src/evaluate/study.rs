@@ -93,7 +93,7 @@ pub(super) fn run(
                 .par_iter()
                 .map(|(person, cut)| {
                     // Whoever asks at random asks the same.
-                    let purpose = match (method, entry.model.chooses()) {
+                    let purpose = match (method, entry.asker.as_deref().unwrap_or(entry).model.chooses()) {
                         (Method::Shuffled, _) => Method::Pref.name(),
                         (_, false) => Method::Random.name(),
                         _ => method.name(),
@@ -131,9 +131,15 @@ impl Entry {
     fn pair(&self, pair: &JudgedPair) -> Pair<'_> {
         Pair::of(&self.texts, pair.first, pair.second)
     }
+
+    /// The person who judged these pairs so.
+    fn learn(&self, given: &[(&JudgedPair, f64)]) -> Result<Box<dyn Learned>, EvaluateError> {
+        let seen = |&(pair, preference): &(&JudgedPair, f64)| Answer { pair: self.pair(pair), preference };
+        self.model.learn(&given.iter().map(seen).collect::<Vec<_>>())
+    }
 }
 
-/// Asks up to the largest number of answers, one question at a time, each chosen for what is known so far.
+/// Asks up to the largest number of answers, one question at a time, each chosen for what is known so far by whoever asks.
 fn learn(
     person: &Person,
     cut: &Cut,
@@ -141,35 +147,26 @@ fn learn(
     answers: &[usize],
     rng: &mut impl Rng,
 ) -> Result<Path, EvaluateError> {
+    let asker = entry.asker.as_deref().unwrap_or(entry);
     let mut path = Path::new();
     let mut free = cut.askable.clone();
-    let mut given: Vec<Answer<'_>> = Vec::new();
+    let mut given: Vec<(&JudgedPair, f64)> = Vec::new();
     let last = answers.iter().copied().max().unwrap_or(0);
     loop {
-        let wanted = answers.contains(&given.len());
-        let done = given.len() == last || free.is_empty();
-        let chooses = entry.model.chooses() && !done;
-        let learned = if wanted || chooses { Some(entry.model.learn(&given)?) } else { None };
-        if !done {
-            let at = match &learned {
-                Some(learned) if chooses => {
-                    best(free.iter().map(|&pair| learned.worth(entry.pair(&person.pairs[pair]))))
-                }
-                _ => rng.random_range(0..free.len()),
-            };
-            let pair = free.remove(at);
-            let answer =
-                Answer { pair: entry.pair(&person.pairs[pair]), preference: person.answer(pair, rng) };
-            if let Some(learned) = learned.filter(|_| wanted) {
-                path.insert(given.len(), learned);
-            }
-            given.push(answer);
-        } else {
-            if let Some(learned) = learned.filter(|_| wanted) {
-                path.insert(given.len(), learned);
-            }
+        if answers.contains(&given.len()) {
+            path.insert(given.len(), entry.learn(&given)?);
+        }
+        if given.len() == last || free.is_empty() {
             return Ok(path);
         }
+        let at = if asker.model.chooses() {
+            let known = asker.learn(&given)?;
+            best(free.iter().map(|&pair| known.worth(asker.pair(&person.pairs[pair]))))
+        } else {
+            rng.random_range(0..free.len())
+        };
+        let pair = free.remove(at);
+        given.push((&person.pairs[pair], person.answer(pair, rng)));
     }
 }
 
@@ -233,13 +230,8 @@ mod tests {
         let texts = Arc::new(texts);
         let entry = |method: Method| {
             let entry = match method.acquisition() {
-                Some(by) => {
-                    Entry { model: Arc::new(Factored::served(prior.clone(), by)), texts: texts.clone() }
-                }
-                None => Entry {
-                    model: Arc::new(Classic::new(DVector::from_element(1, 1.0))),
-                    texts: shared.clone(),
-                },
+                Some(by) => Entry::new(Arc::new(Factored::served(prior.clone(), by)), texts.clone()),
+                None => Entry::new(Arc::new(Classic::new(DVector::from_element(1, 1.0))), shared.clone()),
             };
             (method, entry)
         };

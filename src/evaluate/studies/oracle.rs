@@ -1,8 +1,9 @@
 //! What limits a learned φ: how much of the gain that the true attribute scores reach is reached from text.
 //!
-//! On the synthetic Attributes set the truth is known. Three φ meet the same new people with the same questions: the one
-//! learned from judgments, the best linear readout of the true scores from the same embeddings, and the scores
-//! themselves. From truth to readout the embedding loses, from readout to learned the judgments and the factorization.
+//! On the synthetic Attributes set the truth is known. Three φ meet the same new people: the one learned from judgments, the
+//! best linear readout of the true scores from the same embeddings, and the scores themselves. From truth to readout the
+//! embedding loses, from readout to learned the judgments and the factorization. Each φ is told the answers to the questions
+//! that the learned one asked, to its own, and to random ones: whoever knows more also asks better.
 //!
 //! The truth also knows better than any reward read from text what everybody likes, before the first answer. What answers
 //! add to that is shown beside the gain over the classic reward.
@@ -47,7 +48,7 @@ pub struct OracleConfig {
 pub struct Oracle {
     /// People asked, none of whom was trained on.
     pub users: usize,
-    /// A line for each φ, way of asking, and number of answers.
+    /// A line for each φ, asker, and number of answers.
     pub shares: Vec<Share>,
 }
 
@@ -56,29 +57,59 @@ pub struct Oracle {
 pub struct Share {
     /// `learned`, `readout` or `true scores`.
     pub features: &'static str,
-    /// How it asks.
-    pub method: Method,
+    /// Whose questions were answered.
+    pub questions: Questions,
     /// Questions answered.
     pub answers: usize,
     /// Mean over people of AUC less that of the classic reward.
     pub gain_mean: f64,
     /// Its standard error.
     pub gain_se: Option<f64>,
-    /// Over the same mean for the true scores asked in the same way.
+    /// Over the same mean for the true scores after such questions.
     pub share: f64,
     /// Mean over people of AUC less that of the same φ before the first answer: what knowing the person is worth.
     pub personal_mean: f64,
     /// Its standard error.
     pub personal_se: Option<f64>,
-    /// Over the same mean for the true scores asked in the same way; nothing without answers.
+    /// Over the same mean for the true scores after such questions; nothing without answers.
     pub personal_share: Option<f64>,
+}
+
+/// Whose questions people answer before a φ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Questions {
+    /// Those that the learned φ chose: the same for all.
+    Learned,
+    /// Those that the φ itself chose.
+    Own,
+    /// Drawn at random: the same for all.
+    Random,
+}
+
+impl Questions {
+    const ALL: [Self; 3] = [Self::Learned, Self::Own, Self::Random];
+
+    fn method(self) -> Method {
+        match self {
+            Self::Learned | Self::Own => Method::Pref,
+            Self::Random => Method::Random,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Own => "itself",
+            Self::Random => "random",
+        }
+    }
 }
 
 const LEARNED: &str = "learned";
 const READOUT: &str = "readout";
 const TRUE: &str = "true scores";
 const FEATURE_SETS: [&str; 3] = [TRUE, READOUT, LEARNED];
-const WAYS: [Method; 2] = [Method::Pref, Method::Random];
 /// Weight of a tie for the prior of known features; the middle of what trainings choose.
 const TIE_WEIGHT: f64 = 0.25;
 /// Ridge of the readout as a share of each feature's variance: by R² on prompts held out, it hardly matters.
@@ -91,11 +122,12 @@ const RIDGE: f64 = 0.1;
 pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, EvaluateError> {
     let mut answers = config.answers.clone();
     answers.push(0);
-    let protocol = Protocol::new(WAYS.to_vec(), answers, config.cuts);
+    let protocol =
+        |questions: Questions| Protocol::new(vec![questions.method()], answers.clone(), config.cuts);
     let mut lines: Vec<Line> = Vec::new();
     for features in FEATURE_SETS {
-        for method in WAYS {
-            lines.extend(protocol.answers.iter().map(|&n| Line::new(features, method, n)));
+        for questions in Questions::ALL {
+            lines.extend(protocol(questions).answers.iter().map(|&n| Line::new(features, questions, n)));
         }
     }
     let mut users = 0;
@@ -104,13 +136,18 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
         let asked = people(&trained.set.test);
         users += asked.len();
         for features in FEATURE_SETS {
-            let mut means = Means::new();
-            add_means(0, &run(&asked, &trained.contestants(features)?, &protocol)?, &mut means);
-            lines.iter_mut().filter(|line| line.features == features).for_each(|line| line.add(&means));
+            let known = trained.known(features)?;
+            for questions in Questions::ALL {
+                let contestants = trained.contestants(&known, questions);
+                let mut means = Means::new();
+                add_means(0, &run(&asked, &contestants, &protocol(questions))?, &mut means);
+                let same = |line: &&mut Line| line.features == features && line.questions == questions;
+                lines.iter_mut().filter(same).for_each(|line| line.add(&means));
+            }
         }
     }
     let truth = |of: &Line| {
-        lines.iter().find(|l| l.features == TRUE && l.method == of.method && l.answers == of.answers)
+        lines.iter().find(|l| l.features == TRUE && l.questions == of.questions && l.answers == of.answers)
     };
     let shares = lines.iter().filter_map(|line| line.share(truth(line)?)).collect();
     Ok(Oracle { users, shares })
@@ -119,7 +156,7 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
 /// A line of the table in the making.
 struct Line {
     features: &'static str,
-    method: Method,
+    questions: Questions,
     answers: usize,
     /// AUC less that of the classic reward, a number a person.
     gains: Vec<f64>,
@@ -128,14 +165,15 @@ struct Line {
 }
 
 impl Line {
-    fn new(features: &'static str, method: Method, answers: usize) -> Self {
-        Self { features, method, answers, gains: Vec::new(), personal: Vec::new() }
+    fn new(features: &'static str, questions: Questions, answers: usize) -> Self {
+        Self { features, questions, answers, gains: Vec::new(), personal: Vec::new() }
     }
 
     fn add(&mut self, means: &Means) {
+        let method = self.questions.method();
         let (Some(own), Some(before), Some(classic)) = (
-            means.get(&(self.method, self.answers)),
-            means.get(&(self.method, 0)),
+            means.get(&(method, self.answers)),
+            means.get(&(method, 0)),
             means.get(&(Method::Classic, self.answers)),
         ) else {
             return;
@@ -152,7 +190,7 @@ impl Line {
             (mean_and_standard_error(&truth.gains)?.mean, mean_and_standard_error(&truth.personal)?.mean);
         Some(Share {
             features: self.features,
-            method: self.method,
+            questions: self.questions,
             answers: self.answers,
             gain_mean,
             gain_se,
@@ -186,15 +224,10 @@ impl Trained {
         Ok(Self { set, train_scores, test_scores, learned })
     }
 
-    /// The three methods over a set of features.
-    fn contestants(&self, features: &str) -> Result<Contestants, EvaluateError> {
-        let kept = |method: Method| {
-            self.learned
-                .get(method)
-                .map(|entry| (method, Entry { model: entry.model.clone(), texts: entry.texts.clone() }))
-        };
+    /// A φ with its prior, asking by information gain and at random.
+    fn known(&self, features: &str) -> Result<Known, EvaluateError> {
         if features == LEARNED {
-            return Ok(Contestants::from_entries(WAYS.into_iter().chain([Method::Classic]).filter_map(kept)));
+            return Ok(Known { choosing: self.learned(Method::Pref), drawing: self.learned(Method::Random) });
         }
         let (train, test) = if features == READOUT {
             let map = readout(&self.set.train_embeddings, &self.train_scores)?;
@@ -205,13 +238,32 @@ impl Trained {
         let options = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
         let prior = Arc::new(empirical_bayes(&evidence(&self.set.train, &train), train.ncols(), &options)?);
         let texts = Arc::new(test.transpose());
-        let known = WAYS.into_iter().map(|method| {
-            let acquisition = method.acquisition().unwrap_or(Acquisition::Random);
-            let model = Arc::new(Factored::served(prior.clone(), acquisition));
-            (method, Entry { model, texts: texts.clone() })
-        });
-        Ok(Contestants::from_entries(known.chain(kept(Method::Classic))))
+        let asking = |by| Entry::new(Arc::new(Factored::served(prior.clone(), by)), texts.clone());
+        Ok(Known { choosing: asking(Acquisition::InformationGain), drawing: asking(Acquisition::Random) })
     }
+
+    /// A φ before people who answer these questions, and the classic reward.
+    fn contestants(&self, known: &Known, questions: Questions) -> Contestants {
+        let entry = match questions {
+            Questions::Own => known.choosing.clone(),
+            Questions::Random => known.drawing.clone(),
+            Questions::Learned => {
+                Entry { asker: Some(Arc::new(self.learned(Method::Pref))), ..known.choosing.clone() }
+            }
+        };
+        let classic = (Method::Classic, self.learned(Method::Classic));
+        Contestants::from_entries([(questions.method(), entry), classic])
+    }
+
+    fn learned(&self, method: Method) -> Entry {
+        self.learned.get(method).expect("trained in Trained::new").clone()
+    }
+}
+
+/// A φ, by how it asks when it is the one who asks.
+struct Known {
+    choosing: Entry,
+    drawing: Entry,
 }
 
 /// The true scores of every text.
@@ -265,7 +317,7 @@ impl Pictured for Oracle {
         let curve = |features: &str| Curve {
             name: features.to_owned(),
             points: (self.shares.iter())
-                .filter(|share| share.features == features && share.method == Method::Pref)
+                .filter(|share| share.features == features && share.questions == Questions::Learned)
                 .map(|share| (share.answers as f64, share.gain_mean, share.gain_se))
                 .collect(),
         };
@@ -296,11 +348,11 @@ impl fmt::Display for Oracle {
                 (cell(s.gain_mean, s.gain_se, true), cell(s.personal_mean, s.personal_se, true));
             let personal_share =
                 s.personal_share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
-            let (features, method, answers) = (s.features, s.method.name(), s.answers);
+            let (features, questions, answers) = (s.features, s.questions.name(), s.answers);
             let share = format!("{:.0}%", 100.0 * s.share);
             writeln!(
                 f,
-                "{features:<14}{method:<10}{answers:>9}{gain:>20}{share:>8}{personal:>20}{personal_share:>8}"
+                "{features:<14}{questions:<10}{answers:>9}{gain:>20}{share:>8}{personal:>20}{personal_share:>8}"
             )?;
         }
         Ok(())
@@ -323,13 +375,17 @@ mod tests {
         };
         let found = oracle(&Lexical::new(), &config).unwrap();
         assert_eq!(found.users, 17);
-        let gain = |features: &str| {
+        let gain = |features: &str, questions: Questions| {
             let mut lines = found.shares.iter().filter(|s| s.features == features && s.answers == 10);
-            let line = lines.find(|s| s.method == Method::Pref);
+            let line = lines.find(|s| s.questions == questions);
             line.map(|share| share.gain_mean).unwrap()
         };
-        assert!(gain(TRUE) > gain(READOUT) && gain(READOUT) > 0.05, "{found}");
-        assert!(gain(LEARNED) > 0.0, "{found}");
+        for questions in Questions::ALL {
+            let [truth, readout, learned] = FEATURE_SETS.map(|features| gain(features, questions));
+            assert!(truth > readout && readout > 0.05 && learned > 0.0, "{found}");
+        }
+        assert_eq!(gain(LEARNED, Questions::Learned), gain(LEARNED, Questions::Own));
+        assert_ne!(gain(TRUE, Questions::Learned), gain(TRUE, Questions::Own));
         let before = found.shares.iter().find(|s| s.features == TRUE && s.answers == 0).unwrap();
         assert!(before.gain_mean > 0.0, "the truth knows what everybody likes: {found}");
         assert_eq!((before.personal_mean, before.personal_share), (0.0, None));

@@ -153,14 +153,25 @@ impl Posterior {
         cholesky::inverse(&self.factor, self.dimension())
     }
 
+    /// diag(H⁻¹) (J): (H⁻¹)ⱼⱼ = eⱼᵀH⁻¹eⱼ = ‖L⁻¹eⱼ‖².
+    fn variances(&self) -> DVector<f64> {
+        let mut whitened = vec![0.0; self.dimension()];
+        DVector::from_fn(self.dimension(), |j, _| {
+            whitened.fill(0.0);
+            whitened[j] = 1.0;
+            self.whiten(&mut whitened);
+            whitened.iter().map(|x| x * x).sum()
+        })
+    }
+
     /// √diag(H⁻¹) (J)
     pub fn standard_errors(&self) -> DVector<f64> {
-        self.covariance().diagonal().map(f64::sqrt)
+        self.variances().map(f64::sqrt)
     }
 
     /// tr H⁻¹ / tr Σ: the share of the population's spread in which this user is still unknown; 1 without answers.
     pub fn remaining_uncertainty(&self, prior: &Prior) -> f64 {
-        self.covariance().trace() / prior.covariance().trace()
+        self.variances().sum() / prior.covariance().trace()
     }
 
     /// (λ̂ᵀδ, δᵀH⁻¹δ): mean and variance of a comparison's logit under the posterior. δᵀH⁻¹δ = ‖L⁻¹δ‖².

@@ -5,6 +5,7 @@
 //! an exchange costs: the messages, the wakings of both sides, and the disk's answer to a commit.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,19 +82,16 @@ impl<E: Exchange> Batcher<E> {
     /// takes it with them; afterwards it is done to its end.
     pub(super) async fn call(&self, job: E::Job) -> Result<Option<E::Done>, StoreError> {
         let begun = Instant::now();
-        let (caller, mut told) = oneshot::channel();
+        let (caller, told) = oneshot::channel();
         self.shared.gathered().waiting.push(Waiting { job, since: begun, caller });
-        loop {
-            self.shared.set_out();
-            match timeout(LATE, &mut told).await {
-                Ok(Ok(Told { answer, own_time })) => {
-                    database_time::spent(begun.elapsed().saturating_sub(own_time));
-                    return answer;
-                }
-                // Nobody tells where the exchange panicked.
-                Ok(Err(_)) => return Ok(None),
-                Err(_late) => {}
+        self.shared.set_out();
+        match told.await {
+            Ok(Told { answer, own_time }) => {
+                database_time::spent(begun.elapsed().saturating_sub(own_time));
+                answer
             }
+            // Nobody tells where the exchange panicked.
+            Err(_) => Ok(None),
         }
     }
 }
@@ -151,7 +149,8 @@ impl<E: Exchange> UnderWay<E> {
             return;
         }
         let begun = Instant::now();
-        let (answers, waited) = database_time::with_database_time(self.shared.exchange.run(jobs)).await;
+        let (answers, waited) =
+            self.answered(database_time::with_database_time(self.shared.exchange.run(jobs))).await;
         let own_time = begun.elapsed().saturating_sub(waited);
         let (answers, away) = match answers {
             Ok(answers) => (answers, None),
@@ -169,6 +168,17 @@ impl<E: Exchange> UnderWay<E> {
             };
             // Who has gone hears nothing.
             let _ = caller.send(Told { answer, own_time });
+        }
+    }
+
+    /// Waits for an answer. Where it is late, those who came meanwhile set out.
+    async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            match timeout(LATE, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_late) => self.shared.set_out(),
+            }
         }
     }
 

@@ -228,6 +228,8 @@ proptest! {
         prop_assert!(posterior.report().gradient_norm < 1e-7);
         let spread = posterior.covariance();
         prop_assert!(spread.diagonal().iter().all(|v| *v <= 1.0 + 1e-9));
+        let variances = posterior.standard_errors().map(|error| error * error);
+        prop_assert!((variances - spread.diagonal()).amax() < 1e-12);
         prop_assert!((spread * posterior.hessian() - DMatrix::identity(3, 3)).amax() < 1e-9);
     }
 }

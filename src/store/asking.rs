@@ -1,8 +1,8 @@
 //! What a question costs the database: one statement that reads, and on Postgres one that writes, unless each is to be by itself.
 
 use super::requests::recalled;
+use super::shared::{Reading, SHARED_BYTES};
 use super::sql::{Row, Value};
-use super::together::{Reading, SHARED_BYTES};
 use super::users::stored_posterior;
 use super::{
     Asking, AskingPerson, AskingSnapshot, Idempotent, PoolVersion, QueryRow, Recall, Store, StoreError,

@@ -54,6 +54,7 @@ mod preferences;
 mod queries;
 mod requests;
 mod rows;
+mod shared;
 mod sql;
 mod submission;
 mod sweep;

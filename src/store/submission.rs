@@ -1,7 +1,7 @@
 //! What an answer costs the database: one statement that reads, and on Postgres one that writes, unless each is to be by itself.
 
+use super::shared::{Reading, SHARED_BYTES};
 use super::sql::{Row, Value};
-use super::together::{Reading, SHARED_BYTES};
 use super::users::answer;
 use super::{AskedQuery, Derived, NewPreference, Store, StoreError, SubmissionSnapshot};
 use crate::domain::{Comparison, ModelVersion, QueryId, TenantId, UserId};

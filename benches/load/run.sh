@@ -9,8 +9,9 @@ as_postgres=()
 [ "$(id -u)" -ne 0 ] || as_postgres=(setpriv --reuid=postgres --regid=postgres --init-groups)
 
 home=$(mktemp -d "${LOAD_DIR:-/tmp}/pref-load.XXXXXX")
-server=
+server= peer_server=
 stop() {
+    [ -z "$peer_server" ] || kill "$peer_server" || true
     [ -z "$server" ] || { kill -TERM "$server" && wait "$server" || true; }
     (cd "$home" && "${as_postgres[@]}" "$bin/pg_ctl" --pgdata=data --mode=immediate --wait stop >/dev/null) || true
     rm -rf "$home"
@@ -45,12 +46,13 @@ measured() { "$load" --server "$address" --metrics "$metrics" --pid "$server" --
 bare() {
     local address=127.0.0.1:$((port + 1))
     "$load" --bare "$address" &
-    local pid=$!
+    peer_server=$!
     echo "== a health check by tonic alone, ${CLIENTS:-32} clients, closed loop"
-    "$load" --server "http://$address" --pid $pid --seconds "$seconds" --clients "${CLIENTS:-32}" --mix check=1
+    "$load" --server "http://$address" --pid "$peer_server" --seconds "$seconds" --clients "${CLIENTS:-32}" --mix check=1
     echo "== the same at ${RATE:-1000} calls a second"
-    "$load" --server "http://$address" --pid $pid --seconds "$seconds" --rate "${RATE:-1000}" --mix check=1
-    kill $pid
+    "$load" --server "http://$address" --pid "$peer_server" --seconds "$seconds" --rate "${RATE:-1000}" --mix check=1
+    kill "$peer_server"
+    peer_server=
 }
 closed() {
     echo "== SubmitPreference, ${CLIENTS:-32} clients, closed loop"

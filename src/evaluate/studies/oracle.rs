@@ -82,6 +82,7 @@ pub enum Questions {
     /// Those that the learned φ chose: the same for all.
     Learned,
     /// Those that the φ itself chose.
+    #[serde(rename = "itself")]
     Own,
     /// Drawn at random: the same for all.
     Random,
@@ -97,6 +98,7 @@ impl Questions {
         }
     }
 
+    /// The name in the table, and in JSON.
     fn name(self) -> &'static str {
         match self {
             Self::Learned => "learned",
@@ -386,6 +388,9 @@ mod tests {
         }
         assert_eq!(gain(LEARNED, Questions::Learned), gain(LEARNED, Questions::Own));
         assert_ne!(gain(TRUE, Questions::Learned), gain(TRUE, Questions::Own));
+        for questions in Questions::ALL {
+            assert_eq!(serde_json::to_value(questions).unwrap(), questions.name());
+        }
         let before = found.shares.iter().find(|s| s.features == TRUE && s.answers == 0).unwrap();
         assert!(before.gain_mean > 0.0, "the truth knows what everybody likes: {found}");
         assert_eq!((before.personal_mean, before.personal_share), (0.0, None));

@@ -161,6 +161,10 @@ pub struct ServeSettings {
     /// Memory of candidate pools that questions are chosen from, in MiB; pools used longest ago make room for others.
     #[arg(long, env = "PREF_POOL_MEMORY_MIB", default_value_t = 4096, value_name = "MIB")]
     pub pool_memory_mib: usize,
+    /// Memory of what people answered lately, in MiB, which spares an answer its read where a person's calls come to one
+    /// server; given up by itself where they do not. 0: nothing is kept.
+    #[arg(long, env = "PREF_RECENT_MEMORY_MIB", default_value_t = 64, value_name = "MIB")]
+    pub recent_memory_mib: usize,
     /// Requests that may wait for the reward model; the next one is answered RESOURCE_EXHAUSTED.
     #[arg(long, env = "PREF_MODEL_QUEUE", default_value_t = 256, value_name = "N")]
     pub model_queue: usize,
@@ -352,6 +356,7 @@ impl ServeSettings {
                 default_candidates: self.default_candidates,
                 resident_models: self.resident_models,
                 pool_bytes: self.pool_memory_mib.saturating_mul(1 << 20),
+                recent_bytes: self.recent_memory_mib.saturating_mul(1 << 20),
                 resident: ResidentConfig {
                     queue: self.model_queue,
                     batch_texts: self.model_batch,
@@ -521,6 +526,7 @@ mod tests {
         assert_eq!(config.engine.job_poll, EngineConfig::default().job_poll);
         assert_eq!(config.engine.resident_models, EngineConfig::default().resident_models);
         assert_eq!(config.engine.pool_bytes, EngineConfig::default().pool_bytes);
+        assert_eq!(config.engine.recent_bytes, EngineConfig::default().recent_bytes);
         assert_eq!(config.engine.resident.queue, ResidentConfig::default().queue);
         assert_eq!(config.engine.key_memory, EngineConfig::default().key_memory);
         assert_eq!(config.engine.tenant_users, EngineConfig::default().tenant_users);

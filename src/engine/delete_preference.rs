@@ -44,7 +44,7 @@ impl Engine {
             snapshot.answers.retain(|answer| answer.preference_id != *preference_id);
             let evidence = evidence(snapshot.answers, model.tie_weight);
             let answers = count(evidence.len());
-            let posterior = fit(evidence, &model).await?;
+            let posterior = fit(&evidence, &model).await?;
 
             let revision = snapshot.revision + 1;
             let profile = Profile::new(user, &model, &posterior, (answers, revision), converged);
@@ -64,7 +64,10 @@ impl Engine {
                 )
                 .await?;
             match undo {
-                Undo::Undone { .. } => return Ok(profile),
+                Undo::Undone { .. } => {
+                    self.shared.recent.forget(&self.store().user_hash(tenant, user));
+                    return Ok(profile);
+                }
                 Undo::AlreadyUndone => return self.get_user(tenant, user, 0).await,
                 Undo::Conflict { .. } => {}
                 Undo::NotFound => return Err(EngineError::PreferenceNotFound(*preference_id)),

@@ -1,4 +1,5 @@
-//! What other servers on the same database change: which model serves a tenant, and what a pool holds.
+//! What other servers on the same database change: which model serves a tenant, and what a pool holds, and who
+//! was erased.
 //!
 //! A notification makes a change known within milliseconds. It is a hint only: every so often, and whenever the connection
 //! that brings them was lost, the tables themselves are asked. Nothing rests on it but how soon a server is up to date: a
@@ -25,6 +26,7 @@ impl Engine {
             let draining = engine.draining().clone();
             while !draining.is_cancelled() {
                 let followed = draining.run_until_cancelled(engine.follow()).await;
+                engine.shared.recent.hear(false);
                 if let Some(Err(error)) = followed {
                     tracing::warn!(%error, "changes of other servers are not heard of; asking again shortly");
                 }
@@ -37,6 +39,7 @@ impl Engine {
     async fn follow(&self) -> Result<(), EngineError> {
         // Whatever happens once this listens will be heard; what happened before is looked at.
         let mut changes = self.store().changes().await;
+        self.shared.recent.hear(changes.is_ok());
         self.look_at_models().await?;
         let mut pools: HashMap<(TenantId, PoolName), Instant> = HashMap::new();
         let mut poll = tokio::time::interval(self.config().change_poll);
@@ -50,6 +53,7 @@ impl Engine {
                         pools.insert((tenant, pool), Instant::now());
                     }
                     Change::Pool(..) => {}
+                    Change::Erased(person) => self.shared.recent.erase(person),
                 },
                 () = self.models().wanted() => {
                     for tenant in self.models().waiting() {
@@ -69,10 +73,14 @@ impl Engine {
                     // Where nothing is heard, asking is all there is.
                     self.look_at_models().await?;
                     self.models().forget_unused();
+                    self.shared.recent.age();
                     self.shared.pools.keep(|tenant, version| self.models().serves(tenant, version));
                     match &mut changes {
                         Ok(changes) => changes.check().await?,
-                        Err(_) => changes = self.store().changes().await,
+                        Err(_) => {
+                            changes = self.store().changes().await;
+                            self.shared.recent.hear(changes.is_ok());
+                        }
                     }
                 }
             }

@@ -38,6 +38,7 @@ mod person;
 mod pools;
 mod profile;
 mod quota;
+mod recent;
 mod refit;
 mod registry;
 mod remember_completion;
@@ -96,6 +97,7 @@ use authenticate::KeyCache;
 use generators::Generators;
 use pools::PoolCache;
 use quota::Headcounts;
+use recent::RecentLogs;
 use worker::TrainingSignals;
 
 /// Tells the time; tests bring their own.
@@ -119,6 +121,8 @@ pub struct EngineConfig {
     pub resident_models: usize,
     /// What pools in memory may take, in bytes; one alone may take more.
     pub pool_bytes: usize,
+    /// What is remembered of people between calls may take, in bytes; 0: every answer reads its person's log.
+    pub recent_bytes: usize,
     /// Bounds of each resident model.
     pub resident: ResidentConfig,
     /// How backbones are opened.
@@ -152,6 +156,7 @@ impl Default for EngineConfig {
             default_candidates: 16,
             resident_models: 8,
             pool_bytes: 4 << 30,
+            recent_bytes: 64 << 20,
             resident: ResidentConfig::default(),
             backbone: BackboneOptions::default(),
             models: ArtifactLocation::new("data/models"),
@@ -179,6 +184,7 @@ struct Shared {
     pools: PoolCache,
     keys: KeyCache,
     headcounts: Headcounts,
+    recent: RecentLogs,
     generators: Generators,
     config: EngineConfig,
     clock: Clock,
@@ -210,6 +216,7 @@ impl Engine {
                 pools: PoolCache::new(config.pool_bytes),
                 keys: KeyCache::default(),
                 headcounts: Headcounts::default(),
+                recent: RecentLogs::new(if store.appends_at_once() { config.recent_bytes } else { 0 }),
                 generators: Generators::new(config.generators.clone()),
                 seeds: Mutex::new(seeds),
                 draining: CancellationToken::new(),

@@ -125,7 +125,11 @@ impl Engine {
         let remembered = self.remembered(&call, &asked)?;
         let saved =
             self.store().save_queries(tenant, user, &queries, remembered.as_ref(), self.now()).await?;
-        Ok(replay(saved)?.unwrap_or(asked))
+        if let Some(first) = replay(saved)? {
+            return Ok(first);
+        }
+        self.shared.recent.asked(self.store().user_hash(tenant, user), &model.version, revision, &queries);
+        Ok(asked)
     }
 
     /// The best of the pool for whoever asks, who is given back.

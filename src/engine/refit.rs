@@ -32,7 +32,7 @@ impl Engine {
         }
         let evidence = evidence(snapshot.answers, model.tie_weight);
         let answers = count(evidence.len());
-        let posterior = fit(evidence, model).await?;
+        let posterior = fit(&evidence, model).await?;
         let revision = snapshot.revision;
         let Derived { coefficients, hessian, .. } = derived(model, &posterior, answers, None);
         let stored = StoredPosterior { revision, coefficients, hessian, answers };
@@ -124,11 +124,11 @@ pub(super) fn one(outcome: Outcome, weight: Weight, delta: Vec<f64>, tie_weight:
 }
 
 /// λ and H from all of a user's answers, always from the prior.
-pub(super) async fn fit(evidence: Vec<Evidence>, model: &ServingModel) -> Result<Posterior, EngineError> {
+pub(super) async fn fit(evidence: &[Evidence], model: &ServingModel) -> Result<Posterior, EngineError> {
     if evidence.len() <= INLINE_ANSWERS {
-        return Ok(Posterior::fit(&evidence, &model.prior)?);
+        return Ok(Posterior::fit(evidence, &model.prior)?);
     }
-    let prior = model.prior.clone();
+    let (evidence, prior) = (evidence.to_vec(), model.prior.clone());
     Ok(tokio::task::spawn_blocking(move || Posterior::fit(&evidence, &prior)).await??)
 }
 

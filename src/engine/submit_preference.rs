@@ -1,13 +1,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::idempotency::Call;
+use super::recent::RecentLog;
 use super::refit::{count, deltas_of, derived, evidence, fit, lacks_delta, one};
 use super::{Engine, EngineError, Profile, ServingModel};
 use crate::domain::{
     Comparison, CompletionId, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight,
 };
 use crate::math::questions::CONVERGED_BITS;
-use crate::store::{Append, NewPreference, SubmissionSnapshot};
+use crate::store::{Append, AskedQuery, Basis, NewPreference, SubmissionSnapshot};
 
 /// How often a fit is redone because another change of the same user came first. Within one server calls for a user
 /// wait for each other, so that this counts other servers only.
@@ -64,7 +65,8 @@ pub struct Submitted {
 }
 
 impl Engine {
-    /// Logs an answer and refits the user, in one read and one transaction.
+    /// Logs an answer and refits the user, in one read and one transaction; without the read where this server had the user's
+    /// last call.
     ///
     /// The fit is computed outside the transaction from a snapshot, and committed together with the answer only if the
     /// user is still at the snapshot's revision; otherwise it is computed again.
@@ -82,9 +84,22 @@ impl Engine {
         };
 
         let _turn = self.turn(tenant, user).await;
+        let (person, recent) = (self.store().user_hash(tenant, user), &self.shared.recent);
+        let mut remembered = recent.take(&person, &model.version);
         for _ in 0..ATTEMPTS {
-            let snapshot = self.submission_snapshot(tenant, &request, &model).await?;
-            let judged = match self.judged(tenant, &request, &snapshot, &model).await {
+            let known = match remembered.take() {
+                Some(log) if recent.is_trusted() && log.suffices(&request.target) => {
+                    Known::remembered(log, &request.target)
+                }
+                remembered => {
+                    let snapshot = self.submission_snapshot(tenant, &request, &model).await?;
+                    if let Some(log) = remembered {
+                        recent.found(Some(log.revision) == snapshot.revision);
+                    }
+                    Known::read(snapshot, &model)
+                }
+            };
+            let judged = match self.judged(tenant, &request, &known, &model).await {
                 // A repeat whose completions have had their time since.
                 Err(gone @ EngineError::CompletionNotFound { .. }) => {
                     let store = self.store();
@@ -99,18 +114,19 @@ impl Engine {
                 }
                 judged => judged?,
             };
-            if snapshot.revision.is_none() {
+            if known.is_stranger {
                 self.admit_user(tenant).await?;
             }
-            let revision = snapshot.revision.unwrap_or(0);
-            let mut evidence = evidence(snapshot.answers, model.tie_weight);
+            let Known { mut log, basis, .. } = known;
             if let Some(delta) = judged.delta.clone() {
-                evidence.extend(one(request.outcome, request.weight, delta, model.tie_weight));
+                log.evidence.extend(one(request.outcome, request.weight, delta, model.tie_weight));
             }
-            let answers = count(evidence.len());
-            let posterior = fit(evidence, &model).await?;
+            let answers = count(log.evidence.len());
+            let posterior = fit(&log.evidence, &model).await?;
 
-            let position = (answers, revision + 1);
+            let expected_revision = log.revision;
+            log.revision += 1;
+            let position = (answers, log.revision);
             let profile = Profile::new(user, &model, &posterior, position, judged.converged);
             let submitted = Submitted { preference_id, profile };
             let new = NewPreference {
@@ -121,12 +137,24 @@ impl Engine {
                 outcome: request.outcome,
                 weight: request.weight,
                 created: self.now(),
-                expected_revision: revision,
+                expected_revision,
                 derived: vec![derived(&model, &posterior, answers, judged.delta.clone())],
                 reply: serde_json::to_vec(&submitted)?,
             };
+            if let Basis::Remembered(_) = basis {
+                let appended = self.store().append_at_once(tenant, user, &new, basis).await?;
+                recent.found(appended);
+                if !appended {
+                    continue;
+                }
+                recent.keep(person, log);
+                return Ok(submitted);
+            }
             match self.store().append_preference(tenant, user, &new).await? {
-                Append::Appended { .. } => return Ok(submitted),
+                Append::Appended { .. } => {
+                    recent.keep(person, log);
+                    return Ok(submitted);
+                }
                 Append::Replayed(reply) => return Ok(serde_json::from_slice(&reply)?),
                 Append::Conflict { .. } => {}
                 Append::RequestIdReused => return Err(EngineError::RequestIdReused),
@@ -167,14 +195,14 @@ impl Engine {
         &self,
         tenant: &TenantId,
         request: &SubmitPreference,
-        snapshot: &SubmissionSnapshot,
+        known: &Known,
         model: &ServingModel,
     ) -> Result<Judged, EngineError> {
         let is_converged = |gain: f64| gain < CONVERGED_BITS;
-        let (query_id, comparison, delta, converged) = match (&request.target, &snapshot.query) {
-            (Target::Comparison(comparison), _) => {
-                (None, comparison.clone(), None, snapshot.latest_gain.is_some_and(is_converged))
-            }
+        let latest = known.log.latest;
+        let was_converged = latest.is_some_and(|latest| is_converged(latest.information_gain));
+        let (query_id, comparison, delta, converged) = match (&request.target, &known.query) {
+            (Target::Comparison(comparison), _) => (None, comparison.clone(), None, was_converged),
             (Target::Query(id), Some(query)) => {
                 let delta = (query.model_version == model.version).then(|| query.delta.clone());
                 (Some(*id), query.comparison.clone(), delta, is_converged(query.information_gain))
@@ -188,7 +216,7 @@ impl Engine {
             (Target::Choices { chosen, rejected }, _) => {
                 let (comparison, delta) =
                     self.compared(tenant, &request.user, [*chosen, *rejected], model).await?;
-                (None, comparison, delta, snapshot.latest_gain.is_some_and(is_converged))
+                (None, comparison, delta, was_converged)
             }
         };
         let delta = match delta {
@@ -197,6 +225,34 @@ impl Engine {
             None => deltas_of(model, &[&comparison]).await?.pop(),
         };
         Ok(Judged { query_id, comparison, delta, converged })
+    }
+}
+
+/// What an answer is built on.
+struct Known {
+    log: RecentLog,
+    basis: Basis,
+    /// The question that is answered, if this user was asked it.
+    query: Option<AskedQuery>,
+    /// Whether the user is not there yet.
+    is_stranger: bool,
+}
+
+impl Known {
+    fn read(snapshot: SubmissionSnapshot, model: &ServingModel) -> Self {
+        let SubmissionSnapshot { revision, answers, query, latest } = snapshot;
+        let evidence = evidence(answers, model.tie_weight);
+        let (revision, is_stranger) = (revision.unwrap_or(0), revision.is_none());
+        let log = RecentLog { model: model.version.clone(), revision, evidence, latest, asked: Vec::new() };
+        Self { log, basis: Basis::Read, query, is_stranger }
+    }
+
+    fn remembered(mut log: RecentLog, target: &Target) -> Self {
+        let query = match target {
+            Target::Query(id) => log.take_asked(id),
+            Target::Comparison(_) | Target::Choices { .. } => None,
+        };
+        Self { basis: Basis::Remembered(log.latest), log, query, is_stranger: false }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use super::sql::{Db, Tx, values};
-use super::{Store, StoreError};
+use super::{Store, StoreError, UserHash};
 use crate::domain::{PoolName, TenantId};
 
 /// The name that servers listen on.
@@ -19,6 +19,8 @@ pub enum Change {
     Model(TenantId),
     /// Candidates came to a pool, or the pool is gone.
     Pool(TenantId, PoolName),
+    /// Somebody was erased.
+    Erased(UserHash),
 }
 
 /// The changes from a moment on; see [`Store::changes`].

@@ -1,5 +1,5 @@
 use super::sql::{Row, Value, values};
-use super::{ChoiceRow, Store, StoreError, UnixMillis};
+use super::{ChoiceRow, Store, StoreError, UnixMillis, UserHash};
 use crate::domain::{CompletionId, ModelVersion, TenantId, UserId};
 
 impl Store {
@@ -13,7 +13,7 @@ impl Store {
         created: UnixMillis,
     ) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
-        let hash = self.erasure_hash(tenant, user);
+        let UserHash(hash) = self.user_hash(tenant, user);
         let erased = tx
             .row(
                 "SELECT 1 FROM erased_user WHERE tenant = $1 AND user_hash = $2 AND erased >= $3",

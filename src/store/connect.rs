@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::postgres::Connections;
 use super::sql::{Db, values};
 use super::together::Together;
-use super::{Database, StoreConfig, StoreError};
+use super::{Database, StoreConfig, StoreError, UserHash};
 use crate::domain::{TenantId, UserId};
 
 /// The database of one deployment. Cheap to clone; all clones share the connections.
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// HMAC-SHA256 of (tenant, user): all that is kept of an erased user.
-    pub(super) fn erasure_hash(&self, tenant: &TenantId, user: &UserId) -> Vec<u8> {
+    pub fn user_hash(&self, tenant: &TenantId, user: &UserId) -> UserHash {
         self.erasure_key.hash(tenant, user)
     }
 }
@@ -185,12 +185,12 @@ impl ErasureKey {
         Ok(Self(row.digest(0, "setting", "value")?))
     }
 
-    fn hash(&self, tenant: &TenantId, user: &UserId) -> Vec<u8> {
+    fn hash(&self, tenant: &TenantId, user: &UserId) -> UserHash {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(&(tenant.as_str().len() as u64).to_le_bytes());
         mac.update(tenant.as_str().as_bytes());
         mac.update(user.as_str().as_bytes());
-        mac.finalize().into_bytes().to_vec()
+        UserHash(mac.finalize().into_bytes().into())
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::sql::{Db, Tx, values};
-use super::{Erasure, Store, StoreError, UnixMillis};
+use super::{Change, Erasure, Store, StoreError, UnixMillis, UserHash};
 use crate::domain::{ContentHash, ModelVersion, TenantId, UserId};
 
 /// How long an erased user's late retries are refused, in milliseconds.
@@ -33,7 +33,7 @@ impl Store {
             .execute("DELETE FROM completion WHERE tenant = $1 AND user_id = $2", values![tenant, user])
             .await?;
         let lines = erase_dataset_rows(&mut tx, tenant, user, now).await?;
-        let hash = self.erasure_hash(tenant, user);
+        let UserHash(hash) = self.user_hash(tenant, user);
         if known == 0 && lines == 0 && choices == 0 {
             let again = self.is_lately_erased(&mut tx, tenant, user, now).await?;
             return Ok(if again { Erasure::AlreadyErased } else { Erasure::NotFound });
@@ -51,6 +51,7 @@ impl Store {
             )
             .await?;
         }
+        tx.notify(&Change::Erased(self.user_hash(tenant, user))).await?;
         tx.commit().await?;
         self.truncate_log().await?;
         Ok(Erasure::Erased)
@@ -68,7 +69,7 @@ impl Store {
         if erased.is_empty() {
             return Ok(HashSet::new());
         }
-        let is_erased = |user: &&UserId| erased.contains(&self.erasure_hash(tenant, user));
+        let is_erased = |user: &&UserId| erased.contains(&self.user_hash(tenant, user).0[..]);
         Ok(users.into_iter().filter(is_erased).cloned().collect())
     }
 
@@ -92,7 +93,7 @@ impl Store {
         user: &UserId,
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
-        let hash = self.erasure_hash(tenant, user);
+        let UserHash(hash) = self.user_hash(tenant, user);
         let row = tx
             .row(
                 "SELECT 1 FROM erased_user WHERE tenant = $1 AND user_hash = $2 AND erased > $3",

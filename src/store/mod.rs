@@ -69,9 +69,9 @@ pub use datasets::LineDigest;
 pub use error::StoreError;
 pub use export::DatasetPlace;
 pub use rows::{
-    Answer, ApiKeyRow, Append, AskedQuery, Asking, AskingPerson, AskingSnapshot, ChoiceRow, DatasetRow,
-    Derived, Erasure, Idempotent, Imported, JobEnd, JobRow, JobState, Lease, LogRow, ModelRow, ModelState,
-    NewPreference, PoolRow, PoolVersion, PreferenceRow, QueryRow, Recall, Revision, ServingRow,
-    StoredPosterior, SubmissionSnapshot, Undo, UnixMillis, UserRow, UserSnapshot,
+    Answer, ApiKeyRow, Append, AskedQuery, Asking, AskingPerson, AskingSnapshot, Basis, ChoiceRow,
+    DatasetRow, Derived, Erasure, Idempotent, Imported, JobEnd, JobRow, JobState, LatestQuery, Lease, LogRow,
+    ModelRow, ModelState, NewPreference, PoolRow, PoolVersion, PreferenceRow, QueryRow, Recall, Revision,
+    ServingRow, StoredPosterior, SubmissionSnapshot, Undo, UnixMillis, UserHash, UserRow, UserSnapshot,
 };
 pub use sweep::Swept;

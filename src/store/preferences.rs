@@ -3,8 +3,8 @@ use sqlx::error::ErrorKind;
 use super::sql::{Row, Tx, Value, values};
 use super::users::{posterior_values, weight};
 use super::{
-    Append, Derived, Idempotent, LogRow, NewPreference, PreferenceRow, Recall, Revision, Store, StoreError,
-    Undo, UnixMillis,
+    Append, Basis, Derived, Idempotent, LogRow, NewPreference, PreferenceRow, Recall, Revision, Store,
+    StoreError, Undo, UnixMillis,
 };
 use crate::domain::{Comparison, Outcome, PreferenceId, QueryId, TenantId, UserId};
 
@@ -19,7 +19,7 @@ impl Store {
         user: &UserId,
         new: &NewPreference,
     ) -> Result<Append, StoreError> {
-        if self.append_at_once(tenant, user, new).await? {
+        if self.append_at_once(tenant, user, new, Basis::Read).await? {
             return Ok(Append::Appended { revision: new.expected_revision + 1 });
         }
         let mut tx = self.db.begin().await?;

@@ -80,8 +80,37 @@ pub struct SubmissionSnapshot {
     pub answers: Vec<Answer>,
     /// The question that is answered, if this user was asked it.
     pub query: Option<AskedQuery>,
-    /// Where no question is answered: bits that the one chosen last was worth, if any ever was.
-    pub latest_gain: Option<f64>,
+    /// The question that was chosen last, if any ever was.
+    pub latest: Option<LatestQuery>,
+}
+
+/// The question that was chosen last, and the best where several were.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LatestQuery {
+    /// Which it is.
+    pub query_id: QueryId,
+    /// Bits that its answer was expected to tell.
+    pub information_gain: f64,
+}
+
+/// What a fit was computed from, apart from the revision of the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Basis {
+    /// What was read just now.
+    Read,
+    /// What was known from a call before; it holds as long as this is the question that was chosen last.
+    Remembered(Option<LatestQuery>),
+}
+
+/// A keyed hash of (tenant, user): names a person where their name is not to be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserHash(pub(super) [u8; 32]);
+
+/// Says nothing of whose it is.
+impl std::fmt::Debug for UserHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UserHash(..)")
+    }
 }
 
 /// A question as an answer to it needs it.
@@ -95,6 +124,17 @@ pub struct AskedQuery {
     pub information_gain: f64,
     /// δ under that model.
     pub delta: Vec<f64>,
+}
+
+impl From<&QueryRow> for AskedQuery {
+    fn from(query: &QueryRow) -> Self {
+        Self {
+            comparison: query.comparison.clone(),
+            model_version: query.model_version.clone(),
+            information_gain: query.information_gain,
+            delta: query.delta.clone(),
+        }
+    }
 }
 
 /// What the next question is wanted for.

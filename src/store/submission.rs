@@ -3,7 +3,7 @@
 use super::shared::{Reading, SHARED_BYTES};
 use super::sql::{Row, Value};
 use super::users::answer;
-use super::{AskedQuery, Derived, NewPreference, Store, StoreError, SubmissionSnapshot};
+use super::{AskedQuery, Basis, Derived, LatestQuery, NewPreference, Store, StoreError, SubmissionSnapshot};
 use crate::domain::{Comparison, ModelVersion, QueryId, TenantId, UserId};
 
 /// The lines of a log that count, by position.
@@ -12,8 +12,8 @@ const LINE: i64 = 0;
 const USER: i64 = 1;
 /// The question that is answered.
 const QUERY: i64 = 2;
-/// The gain of the question that was chosen last.
-const GAIN: i64 = 3;
+/// The question that was chosen last.
+const LATEST: i64 = 3;
 
 /// All that an answer needs, for a tenant, user, model version and question.
 macro_rules! snapshot {
@@ -33,9 +33,9 @@ macro_rules! snapshot {
              SELECT 2, NULL, q.prompt, q.response_a, q.response_b, q.model_version, q.information_gain, NULL, q.delta
              FROM query q WHERE q.tenant = ", $tenant, " AND q.user_id = ", $user, " AND q.query_id = ", $query, "
              UNION ALL
-             SELECT 3, NULL, NULL, NULL, NULL, NULL, latest.information_gain, NULL, NULL
-             FROM (SELECT information_gain FROM query
-                   WHERE tenant = ", $tenant, " AND user_id = ", $user, " AND ", $query, " IS NULL
+             SELECT 3, NULL, latest.query_id, NULL, NULL, NULL, latest.information_gain, NULL, NULL
+             FROM (SELECT query_id, information_gain FROM query
+                   WHERE tenant = ", $tenant, " AND user_id = ", $user, "
                    ORDER BY created DESC, information_gain DESC LIMIT 1) AS latest"
         )
     };
@@ -59,8 +59,8 @@ pub(super) const SNAPSHOT: Reading<SubmissionSnapshot, 4> = Reading {
 };
 
 impl Store {
-    /// All that an answer of `user` needs under `model`, of one moment: their log, and the question that they answer, or else
-    /// what the one that was chosen last was worth. One statement.
+    /// All that an answer of `user` needs under `model`, of one moment: their log, the question that they answer, and the
+    /// one that was chosen last. One statement.
     pub async fn submission_snapshot(
         &self,
         tenant: &TenantId,
@@ -77,14 +77,20 @@ impl Store {
         SNAPSHOT.of(&self.db, &key).await
     }
 
+    /// Whether [`Store::append_at_once`] is worth a try: not on SQLite, which is no round trip away.
+    pub fn appends_at_once(&self) -> bool {
+        self.together.is_some()
+    }
+
     /// [`Store::append_preference`] in one statement, which is a transaction of its own; false where nothing was changed, for
-    /// whatever reason. False, too, on SQLite, which is no round trip away, and for a first answer to no question of ours, whose
-    /// person need not be there yet.
-    pub(super) async fn append_at_once(
+    /// whatever reason: another revision or `basis`, a repeat, a log that is locked, a long text, a first answer to no question
+    /// of ours, whose person need not be there yet.
+    pub async fn append_at_once(
         &self,
         tenant: &TenantId,
         user: &UserId,
         new: &NewPreference,
+        basis: Basis,
     ) -> Result<bool, StoreError> {
         let (Some(together), [derived]) = (&self.together, &new.derived[..]) else { return Ok(false) };
         let Comparison { prompt, response_a, response_b } = &new.comparison;
@@ -93,7 +99,7 @@ impl Store {
         if is_of_a_stranger || bytes > SHARED_BYTES {
             return Ok(false);
         }
-        let line = self.appended(tenant, user, new, derived).map(Value::into_owned);
+        let line = self.appended(tenant, user, new, derived, basis).map(Value::into_owned);
         Ok(together.appends.call(line).await?.is_some())
     }
 
@@ -103,14 +109,22 @@ impl Store {
         user: &'a UserId,
         new: &'a NewPreference,
         derived: &'a Derived,
-    ) -> [Value<'a>; 22] {
+        basis: Basis,
+    ) -> [Value<'a>; 23] {
+        // An answer to a question does not ask which one was chosen last.
+        let latest = match basis {
+            Basis::Remembered(latest) if new.query_id.is_none() => {
+                Some(latest.map_or_else(String::new, |latest| latest.query_id.to_string()))
+            }
+            _ => None,
+        };
         [
             tenant.into(),
             user.into(),
             new.expected_revision.into(),
             new.created.into(),
             new.query_id.into(),
-            Value::Blob(Some(self.erasure_hash(tenant, user).into())),
+            Value::Blob(Some(self.user_hash(tenant, user).0.to_vec().into())),
             super::erasure::remembered_since(new.created).into(),
             new.preference_id.into(),
             (&new.comparison.prompt).into(),
@@ -127,6 +141,7 @@ impl Store {
             derived.hessian.as_slice().into(),
             derived.answers.into(),
             (new.expected_revision + 1).into(),
+            Value::Text(latest.map(Into::into)),
         ]
     }
 }
@@ -141,11 +156,12 @@ pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
          SELECT * FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
                               $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
                               $14::double precision[], $15::bytea[], $16::bytea[], $17::text[], $18::bytea[],
-                              $19::bytea[], $20::bytea[], $21::bigint[], $22::bigint[]) WITH ORDINALITY
+                              $19::bytea[], $20::bytea[], $21::bigint[], $22::bigint[], $23::text[])
+              WITH ORDINALITY
               AS a (tenant, user_id, expected, created, query_id, user_hash, remembered_since,
                     preference_id, prompt, response_a, response_b, pair_key, outcome,
                     weight, body_hash, reply, model_version, delta,
-                    coefficients, hessian, answers, position, n)
+                    coefficients, hessian, answers, position, latest, n)
      ), free AS (
          SELECT a.tenant, a.user_id, a.expected, a.created, a.n
          FROM answer a CROSS JOIN LATERAL (
@@ -163,6 +179,9 @@ pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
            AND (a.query_id IS NULL OR asked.is_there = 1 AND (
                  SELECT 1 FROM preference p
                  WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.query_id = a.query_id AND p.deleted IS NULL) IS NULL)
+           AND (a.latest IS NULL OR a.latest = COALESCE((
+                 SELECT q.query_id FROM query q WHERE q.tenant = a.tenant AND q.user_id = a.user_id
+                 ORDER BY q.created DESC, q.information_gain DESC LIMIT 1), ''))
      ), advanced AS (
          UPDATE users u SET revision = u.revision + 1, updated = f.created
          FROM free f WHERE u.tenant = f.tenant AND u.user_id = f.user_id AND u.revision = f.expected
@@ -192,7 +211,10 @@ fn add(snapshot: &mut SubmissionSnapshot, row: &Row) -> Result<(), StoreError> {
         LINE => snapshot.answers.push(answer(row, 6)?),
         USER => snapshot.revision = Some(row.get(1)?),
         QUERY => snapshot.query = Some(asked(row)?),
-        GAIN => snapshot.latest_gain = row.get(6)?,
+        LATEST => {
+            let query_id = row.parsed(2, "query", "query_id", QueryId::parse)?;
+            snapshot.latest = Some(LatestQuery { query_id, information_gain: row.get(6)? });
+        }
         _ => {}
     }
     Ok(())

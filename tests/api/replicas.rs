@@ -97,6 +97,76 @@ async fn two_servers_on_one_postgres_are_one_service() {
     assert_eq!(refusal(late).1, "USER_ERASED");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_remembers_spares_it_a_read_and_never_passes_for_what_is_stored() {
+    let test = "what_a_server_remembers_spares_it_a_read_and_never_passes_for_what_is_stored";
+    let Some(database) = TestDatabase::create(test).await else { return };
+    let [one_dir, two_dir] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let one = Server::start(one_dir.path(), Some(&database.url())).await;
+    let two = Server::beside(two_dir.path(), &database.url()).await;
+    let mut sql = PgConnection::connect(database.url().expose_secret()).await.unwrap();
+    import(&one, "On tea:", &["Short.", "Many more words than that, and then some."]).await;
+    let submit = async |server: &Server, request: SubmitPreferenceRequest| {
+        let reply = server.client().submit_preference(request).await?.into_inner();
+        Ok::<_, tonic::Status>(reply.profile.expect("a reply has a profile"))
+    };
+    let texts: Vec<_> =
+        (1..=5).map(|n| (format!("{}end", "word ".repeat(n)), format!("Incontrovertible {n}."))).collect();
+    let judged = |user: &str, n: usize| judge(user, ("x", &texts[n].0, &texts[n].1), Outcome::First);
+
+    // Whoever has to read a log that is damaged fails. A server remembers nobody before it listens for who is erased.
+    let mut people = 0;
+    let mut ada = String::new();
+    until("the first server never remembers", async || {
+        people += 1;
+        ada = format!("ada {people}");
+        let queries = one.client().next_query(from_pool(&ada, "topics")).await.unwrap().into_inner().queries;
+        submit(&one, answer(&ada, &queries[0].query_id, Outcome::First)).await.unwrap();
+        let damage = "UPDATE preference SET preference_id = 'no ' || preference_id WHERE user_id = $1";
+        sqlx::query(damage).bind(&ada).execute(&mut sql).await.unwrap();
+        let has_read = submit(&one, judged(&ada, 0)).await.is_err();
+        let repair =
+            "UPDATE preference SET preference_id = replace(preference_id, 'no ', '') WHERE user_id = $1";
+        if !has_read {
+            assert_eq!(submit(&two, judged(&ada, 1)).await.unwrap_err().code(), Code::Internal);
+        }
+        sqlx::query(repair).bind(&ada).execute(&mut sql).await.unwrap();
+        !has_read
+    })
+    .await;
+
+    // What the first server remembers is old after each answer that the second one has had.
+    for (n, server) in [(1, &two), (2, &one), (3, &two), (4, &one)] {
+        assert_eq!(submit(server, judged(&ada, n)).await.unwrap().revision, 2 + n as u64);
+    }
+    // Without the first of them they are the answers of somebody who gave these to one server.
+    let request = ListPreferencesRequest { user_id: ada.clone(), page_size: 1, ..Default::default() };
+    let first = two.client().list_preferences(request).await.unwrap().into_inner().preferences.remove(0);
+    let request = DeletePreferenceRequest {
+        user_id: ada.clone(),
+        preference_id: first.preference_id,
+        request_id: String::new(),
+    };
+    two.client().delete_preference(request).await.unwrap();
+    for n in 0..5 {
+        submit(&two, judged("bob", n)).await.unwrap();
+    }
+    let (ada_profile, bob) = (profile(&one, &ada, 7).await.unwrap(), profile(&one, "bob", 5).await.unwrap());
+    assert_eq!((ada_profile.answers, bob.answers), (5, 5));
+    assert_eq!(ada_profile.coefficients, bob.coefficients);
+    let after_undo = submit(&one, judged(&ada, 4)).await.unwrap();
+    assert_eq!((after_undo.answers, after_undo.revision), (6, 8));
+
+    // An erasure is one everywhere, and whoever comes again begins anew.
+    let request = DeleteUserRequest { user_id: ada.clone(), request_id: String::new() };
+    two.client().delete_user(request).await.unwrap();
+    assert_eq!(refusal(submit(&one, judged(&ada, 4)).await).1, "USER_ERASED");
+    let query =
+        one.client().next_query(from_pool(&ada, "topics")).await.unwrap().into_inner().queries.remove(0);
+    let again = submit(&one, answer(&ada, &query.query_id, Outcome::First)).await.unwrap();
+    assert_eq!((again.revision, again.answers), (1, 1));
+}
+
 /// Two apps on one database, whose second is told nothing that it does not ask for often.
 async fn asked_often(test: &str) -> Option<TestApp> {
     TestApp::configured_on_postgres(test, |engine, _| {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use pref::domain::{Outcome, PreferenceId, QueryId, RequestId, UserId};
 use pref::store::{
-    Append, Asking, Idempotent, NewPreference, QueryRow, Recall, Store, StoreConfig, StoreError,
+    Append, Asking, Basis, Idempotent, LatestQuery, NewPreference, QueryRow, Recall, Store, StoreConfig,
+    StoreError,
 };
 
 use crate::fixture::{
@@ -166,6 +167,41 @@ async fn everybody_may_be_by_themselves() {
     assert_eq!(save(&alone, &people[0], &asked, None).await, Recall::New);
     assert_eq!(alone.open_queries(&tenant(), &people[0], NOW).await.unwrap(), [asked]);
     tokio::time::timeout(Duration::from_secs(5), alone.close()).await.unwrap();
+    f.store.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_rests_on_what_is_remembered_is_stored_only_while_it_holds() {
+    let test = "together::an_answer_that_rests_on_what_is_remembered_is_stored_only_while_it_holds";
+    let Some(f) = Fixture::postgres(test).await else { return };
+    let (tenant, person) = (tenant(), user("ada"));
+    f.answer(&person, preference(comparison("x", "a", "b"))).await;
+    let asked = question(comparison("z", "a", "b"));
+    assert_eq!(save(&f.store, &person, &asked, None).await, Recall::New);
+    let latest = f.store.submission_snapshot(&tenant, &person, &model("m1"), None).await.unwrap().latest;
+    let expected = LatestQuery { query_id: asked.query_id, information_gain: asked.information_gain };
+    assert_eq!(latest, Some(expected));
+
+    let new = second(&person);
+    let to_question = NewPreference { query_id: Some(asked.query_id), ..new.clone() };
+    let is_stored = async |new: &NewPreference, basis: Basis| {
+        f.store.append_at_once(&tenant, &person, new, basis).await.unwrap()
+    };
+    let other = LatestQuery { query_id: QueryId::random(), ..expected };
+    assert!(!is_stored(&new, Basis::Remembered(None)).await, "a question was asked since");
+    assert!(!is_stored(&new, Basis::Remembered(Some(other))).await, "another one was");
+    let behind = NewPreference { expected_revision: 0, ..to_question.clone() };
+    assert!(!is_stored(&behind, Basis::Remembered(latest)).await, "the log has moved on");
+    assert_eq!(f.store.user_revision(&tenant, &person).await.unwrap(), Some(1), "nothing was changed");
+    assert!(is_stored(&new, Basis::Remembered(latest)).await);
+    // Which question came last is of no matter to an answer to one.
+    let third = NewPreference { preference_id: PreferenceId::random(), expected_revision: 2, ..to_question };
+    assert!(is_stored(&third, Basis::Remembered(None)).await);
+    assert_eq!(f.store.user_revision(&tenant, &person).await.unwrap(), Some(3));
+
+    f.store.delete_user(&tenant, &person, &[], NOW).await.unwrap();
+    let fourth = NewPreference { preference_id: PreferenceId::random(), expected_revision: 3, ..new };
+    assert!(!is_stored(&fourth, Basis::Remembered(latest)).await, "they were erased");
     f.store.close().await;
 }
 

@@ -1,0 +1,415 @@
+//! What this server knows of people from their last call, so that their next answer needs no read.
+//!
+//! It is a guess at what the database holds, and nothing rests on its being right: an answer built on it is only stored if the
+//! log is still at its revision, and built again on what is read where it is not. Whoever is erased, on whatever server, is
+//! forgotten here, too; where that might not be heard of, nothing is kept.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Target;
+use crate::domain::{ModelVersion, QueryId};
+use crate::math::Evidence;
+use crate::store::{AskedQuery, LatestQuery, QueryRow, Revision, UserHash};
+
+/// Answers up to which a log is kept.
+const MOST_ANSWERS: usize = 64;
+/// Texts of open questions up to which they are kept, bytes a person.
+const MOST_TEXT: usize = 8192;
+/// People who do not call are forgotten after one to two of these.
+const PERIOD: Duration = Duration::from_secs(120);
+/// How much of what was found lately counts: right so many times more often than wrong.
+const MOST_TRUST: i32 = 32;
+
+/// A person's log, as an answer needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RecentLog {
+    /// Whose δ they are.
+    pub(super) model: ModelVersion,
+    pub(super) revision: Revision,
+    /// The answers that have a likelihood term.
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) latest: Option<LatestQuery>,
+    /// Questions that were put by the last call.
+    pub(super) asked: Vec<(QueryId, AskedQuery)>,
+}
+
+/// Logs of people who called lately, in two generations: who calls moves to the younger one, and the older one is dropped
+/// when the younger is full or old.
+pub(super) struct RecentLogs {
+    generations: Mutex<Generations>,
+    /// What both may take; 0: nothing is kept.
+    most_bytes: usize,
+    /// Whether this server hears of who is erased.
+    hears: AtomicBool,
+    /// Right guesses less wrong ones, lately. Where other servers get most of a person's calls, guessing costs more than it spares.
+    trust: AtomicI32,
+}
+
+struct Generations {
+    young: HashMap<UserHash, Entry>,
+    old: HashMap<UserHash, Entry>,
+    /// What the young ones took when they came.
+    young_bytes: usize,
+    /// When the first of the young ones came.
+    since: Instant,
+}
+
+enum Entry {
+    Log(RecentLog),
+    /// Whoever was erased is not remembered again for a while: a call from before may still be on its way.
+    Erased,
+}
+
+impl RecentLogs {
+    pub(super) fn new(most_bytes: usize) -> Self {
+        let generations =
+            Generations { young: HashMap::new(), old: HashMap::new(), young_bytes: 0, since: Instant::now() };
+        Self {
+            generations: Mutex::new(generations),
+            most_bytes,
+            hears: AtomicBool::new(false),
+            trust: AtomicI32::new(0),
+        }
+    }
+
+    /// What is known of a person under `model`. Whoever changes their log puts back what is known then.
+    pub(super) fn take(&self, person: &UserHash, model: &ModelVersion) -> Option<RecentLog> {
+        self.generations().remove(person).filter(|log| log.model == *model)
+    }
+
+    /// Says whether this server hears from now on who is erased. What it may have missed is forgotten.
+    pub(super) fn hear(&self, hears: bool) {
+        self.hears.store(hears, Ordering::SeqCst);
+        let mut generations = self.generations();
+        generations.turn();
+        generations.turn();
+    }
+
+    /// Whether a guess is worth a try: they have been right at least as often as wrong.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trust.load(Ordering::Relaxed) >= 0
+    }
+
+    /// Counts a guess that was found right or wrong, tried or not.
+    pub(super) fn found(&self, is_right: bool) {
+        let step = if is_right { 1 } else { -1 };
+        let next = |trust: i32| Some((trust + step).clamp(-MOST_TRUST, MOST_TRUST));
+        let _ = self.trust.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
+    /// Remembers a log that has just been read or written.
+    pub(super) fn keep(&self, person: UserHash, log: RecentLog) {
+        if self.most_bytes == 0 || log.evidence.len() > MOST_ANSWERS {
+            return;
+        }
+        let mut generations = self.generations();
+        if self.hears.load(Ordering::SeqCst) && !generations.is_erased(&person) {
+            generations.put(person, Entry::Log(log), self.most_bytes / 2);
+        }
+    }
+
+    /// Remembers that a person whose log was found at `revision` has been asked `queries`.
+    pub(super) fn asked(
+        &self,
+        person: UserHash,
+        model: &ModelVersion,
+        revision: Revision,
+        queries: &[QueryRow],
+    ) {
+        let known = self.take(&person, model);
+        if let Some(log) = &known {
+            self.found(log.revision == revision);
+        }
+        let log = match known {
+            Some(log) if log.revision == revision => log,
+            // Nothing is known of them at all, and that is all there is.
+            _ if revision == 0 => RecentLog {
+                model: model.clone(),
+                revision,
+                evidence: Vec::new(),
+                latest: None,
+                asked: Vec::new(),
+            },
+            _ => return,
+        };
+        let best = queries.iter().max_by(|a, b| a.information_gain.total_cmp(&b.information_gain));
+        let latest = best
+            .map(|query| LatestQuery { query_id: query.query_id, information_gain: query.information_gain });
+        let text = |query: &QueryRow| {
+            let texts = &query.comparison;
+            texts.prompt.len() + texts.response_a.len() + texts.response_b.len()
+        };
+        let asked = if queries.iter().map(text).sum::<usize>() <= MOST_TEXT {
+            queries.iter().map(|query| (query.query_id, AskedQuery::from(query))).collect()
+        } else {
+            Vec::new()
+        };
+        self.keep(person, RecentLog { latest, asked, ..log });
+    }
+
+    /// Forgets a person whose log was changed.
+    pub(super) fn forget(&self, person: &UserHash) {
+        self.generations().remove(person);
+    }
+
+    /// Forgets a person who is erased.
+    pub(super) fn erase(&self, person: UserHash) {
+        let mut generations = self.generations();
+        generations.remove(&person);
+        generations.put(person, Entry::Erased, self.most_bytes / 2);
+    }
+
+    /// Forgets who has not called for a while.
+    pub(super) fn age(&self) {
+        let mut generations = self.generations();
+        if generations.since.elapsed() >= PERIOD {
+            generations.turn();
+        }
+    }
+
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    /// Takes a log out, wherever it is.
+    fn remove(&mut self, person: &UserHash) -> Option<RecentLog> {
+        let young = take_log(&mut self.young, person);
+        if let Some(log) = &young {
+            self.young_bytes = self.young_bytes.saturating_sub(log.bytes());
+        }
+        young.or_else(|| take_log(&mut self.old, person))
+    }
+
+    fn is_erased(&self, person: &UserHash) -> bool {
+        [&self.young, &self.old].iter().any(|entries| matches!(entries.get(person), Some(Entry::Erased)))
+    }
+
+    fn put(&mut self, person: UserHash, entry: Entry, most_bytes: usize) {
+        self.young_bytes += match &entry {
+            Entry::Log(log) => log.bytes(),
+            Entry::Erased => size_of::<(UserHash, Entry)>(),
+        };
+        self.young.insert(person, entry);
+        if self.young_bytes > most_bytes {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        self.old = std::mem::take(&mut self.young);
+        self.young_bytes = 0;
+        self.since = Instant::now();
+    }
+}
+
+fn take_log(entries: &mut HashMap<UserHash, Entry>, person: &UserHash) -> Option<RecentLog> {
+    if let Some(Entry::Log(_)) = entries.get(person)
+        && let Some(Entry::Log(log)) = entries.remove(person)
+    {
+        return Some(log);
+    }
+    None
+}
+
+impl RecentLog {
+    /// Whether an answer to `target` needs nothing else.
+    pub(super) fn suffices(&self, target: &Target) -> bool {
+        match target {
+            Target::Query(id) => self.asked.iter().any(|(asked, _)| asked == id),
+            // Nobody need be there at revision 0.
+            Target::Comparison(_) | Target::Choices { .. } => self.revision > 0,
+        }
+    }
+
+    /// The question that is answered now.
+    pub(super) fn take_asked(&mut self, id: &QueryId) -> Option<AskedQuery> {
+        let place = self.asked.iter().position(|(asked, _)| asked == id)?;
+        Some(self.asked.swap_remove(place).1)
+    }
+
+    /// What it takes of memory, with its place in the map.
+    fn bytes(&self) -> usize {
+        let evidence = self.evidence.iter().map(|one| size_of_val(one) + size_of_val(one.delta.as_slice()));
+        let asked = self.asked.iter().map(|(_, query)| {
+            let texts = &query.comparison;
+            size_of::<(QueryId, AskedQuery)>()
+                + texts.prompt.len()
+                + texts.response_a.len()
+                + texts.response_b.len()
+                + size_of_val(&query.delta[..])
+        });
+        size_of::<(UserHash, Entry)>()
+            + self.model.as_str().len()
+            + evidence.sum::<usize>()
+            + asked.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::DVector;
+
+    use super::*;
+    use crate::domain::Comparison;
+
+    fn person(number: u8) -> UserHash {
+        serde_json::from_value(vec![number; 32].into()).unwrap()
+    }
+
+    fn model(name: &str) -> ModelVersion {
+        ModelVersion::parse(name).unwrap()
+    }
+
+    fn log(revision: Revision) -> RecentLog {
+        let one = Evidence { delta: DVector::from_vec(vec![1.0, 2.0]), preference: 1.0, weight: 1.0 };
+        let evidence = vec![one; revision as usize];
+        RecentLog { model: model("m1"), revision, evidence, latest: None, asked: Vec::new() }
+    }
+
+    fn query(information_gain: f64, response: &str) -> QueryRow {
+        QueryRow {
+            query_id: QueryId::random(),
+            comparison: Comparison {
+                prompt: "x".to_owned(),
+                response_a: response.to_owned(),
+                response_b: "b".to_owned(),
+            },
+            model_version: model("m1"),
+            delta: vec![0.5, 0.5],
+            information_gain,
+            predicted_preference: 0.5,
+            created: 0,
+            expires: 1,
+            answered: None,
+        }
+    }
+
+    fn hearing(most_bytes: usize) -> RecentLogs {
+        let logs = RecentLogs::new(most_bytes);
+        logs.hear(true);
+        logs
+    }
+
+    #[test]
+    fn a_log_is_taken_out_by_whoever_changes_it_and_under_its_model_only() {
+        let logs = hearing(1 << 20);
+        logs.keep(person(1), log(2));
+        assert_eq!(logs.take(&person(2), &model("m1")), None);
+        assert_eq!(logs.take(&person(1), &model("m1")), Some(log(2)));
+        assert_eq!(logs.take(&person(1), &model("m1")), None);
+        logs.keep(person(1), log(2));
+        assert_eq!(logs.take(&person(1), &model("m2")), None);
+        logs.keep(person(1), log(2));
+        logs.forget(&person(1));
+        assert_eq!(logs.take(&person(1), &model("m1")), None);
+        assert_eq!(logs.generations().young_bytes, 0);
+    }
+
+    #[test]
+    fn it_takes_no_more_than_it_may_and_those_who_call_stay() {
+        let logs = hearing(20 * log(2).bytes());
+        for number in 0..=255 {
+            logs.keep(person(number), log(2));
+            let caller = logs.take(&person(0), &model("m1")).expect("who calls is remembered");
+            logs.keep(person(0), caller);
+        }
+        let generations = logs.generations();
+        let kept = generations.young.len() + generations.old.len();
+        assert!((10..=20).contains(&kept), "{kept}");
+        drop(generations);
+        assert_eq!(logs.take(&person(3), &model("m1")), None);
+        assert_eq!(logs.take(&person(255), &model("m1")), Some(log(2)));
+    }
+
+    #[test]
+    fn who_has_not_called_for_a_while_is_forgotten() {
+        let logs = hearing(1 << 20);
+        logs.keep(person(1), log(2));
+        logs.age();
+        assert!(!logs.generations().young.is_empty(), "they came just now");
+        for _ in 0..2 {
+            logs.generations().since = Instant::now().checked_sub(PERIOD).unwrap();
+            logs.age();
+        }
+        assert_eq!(logs.take(&person(1), &model("m1")), None);
+    }
+
+    #[test]
+    fn long_logs_are_not_kept_nor_any_where_none_may_be() {
+        let (logs, none) = (hearing(1 << 20), hearing(0));
+        logs.keep(person(1), log(MOST_ANSWERS as Revision + 1));
+        none.keep(person(1), log(1));
+        assert_eq!(logs.take(&person(1), &model("m1")).or(none.take(&person(1), &model("m1"))), None);
+    }
+
+    #[test]
+    fn nobody_is_remembered_who_may_have_been_erased() {
+        let logs = hearing(1 << 20);
+        logs.keep(person(1), log(2));
+        let on_its_way = logs.take(&person(1), &model("m1")).unwrap();
+        logs.erase(person(1));
+        logs.keep(person(1), on_its_way);
+        assert_eq!(logs.take(&person(1), &model("m1")), None);
+
+        logs.keep(person(2), log(2));
+        logs.hear(false);
+        assert_eq!(logs.take(&person(2), &model("m1")), None);
+        logs.keep(person(2), log(2));
+        assert_eq!(logs.take(&person(2), &model("m1")), None);
+        logs.hear(true);
+        logs.keep(person(2), log(2));
+        assert_eq!(logs.take(&person(2), &model("m1")), Some(log(2)));
+    }
+
+    #[test]
+    fn guesses_are_given_up_while_they_are_wrong_more_often_than_right() {
+        let logs = hearing(1 << 20);
+        assert!(logs.is_trusted());
+        (0..1000).for_each(|_| logs.found(true));
+        (0..MOST_TRUST).for_each(|_| logs.found(false));
+        assert!(logs.is_trusted());
+        logs.found(false);
+        assert!(!logs.is_trusted());
+        (0..1000).for_each(|_| logs.found(false));
+        (0..MOST_TRUST).for_each(|_| logs.found(true));
+        assert!(logs.is_trusted());
+    }
+
+    #[test]
+    fn questions_are_remembered_with_the_log_that_they_were_chosen_by() {
+        let logs = hearing(1 << 20);
+        let (good, best, long) = (query(0.2, "a"), query(0.3, "c"), query(0.1, &"word ".repeat(MOST_TEXT)));
+        let latest = LatestQuery { query_id: best.query_id, information_gain: 0.3 };
+        let both = [(good.query_id, AskedQuery::from(&good)), (best.query_id, AskedQuery::from(&best))];
+
+        // Of a person who has answered, only where their answers are known.
+        logs.asked(person(1), &model("m1"), 2, &[good.clone(), best.clone()]);
+        assert_eq!(logs.take(&person(1), &model("m1")), None);
+        logs.keep(person(1), log(2));
+        logs.asked(person(1), &model("m1"), 2, &[good.clone(), best.clone()]);
+        let mut known = logs.take(&person(1), &model("m1")).unwrap();
+        assert_eq!(known, RecentLog { latest: Some(latest), asked: both.to_vec(), ..log(2) });
+        assert!(known.suffices(&Target::Query(good.query_id)));
+        assert_eq!(known.take_asked(&good.query_id), Some(AskedQuery::from(&good)));
+        assert!(!known.suffices(&Target::Query(good.query_id)));
+        assert!(known.suffices(&Target::Comparison(good.comparison.clone())));
+
+        // Another server has had an answer of theirs.
+        logs.keep(person(1), log(2));
+        logs.asked(person(1), &model("m1"), 3, std::slice::from_ref(&good));
+        assert_eq!(logs.take(&person(1), &model("m1")), None);
+
+        // Of a person of whom nothing is known that is all.
+        logs.asked(person(2), &model("m1"), 0, &[long]);
+        logs.asked(person(2), &model("m1"), 0, std::slice::from_ref(&best));
+        let known = logs.take(&person(2), &model("m1")).unwrap();
+        assert_eq!(known, RecentLog { latest: Some(latest), asked: both[1..].to_vec(), ..log(0) });
+        assert!(known.suffices(&Target::Query(best.query_id)));
+        assert!(!known.suffices(&Target::Comparison(best.comparison)));
+    }
+}

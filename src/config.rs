@@ -311,6 +311,9 @@ impl ServeSettings {
         ] {
             at_least(field, given as usize, 1)?;
         }
+        if self.change_poll_seconds > 60 {
+            return Err(Invalid::new("change_poll_seconds", self.change_poll_seconds, "1 to 60"));
+        }
         for (at, spec) in self.generators.iter().enumerate() {
             if self.generators[..at].iter().any(|other| other.name == spec.name) {
                 return Err(Invalid::new("generator", format!("{} twice", spec.name), "a name once"));

@@ -112,6 +112,7 @@ async fn show_metrics(config: &Config, engine: &Engine) -> anyhow::Result<Option
     println!("metrics on http://{}/metrics", listener.local_addr()?);
     let mut registry = Registry::default();
     config.engine.resident.metrics.register(&mut registry);
+    config.engine.recent_metrics.register(&mut registry);
     config.service.metrics.register(&mut registry);
     let scrapes = service::serve_metrics(listener, registry, engine.draining().clone());
     Ok(Some(tokio::spawn(async move {

@@ -1,13 +1,10 @@
 use serde::Serialize;
 
 use super::idempotency::Call;
-use super::refit::{count, derived, evidence, fit};
+use super::refit::{ATTEMPTS, count, derived, evidence, fit};
 use super::{Engine, EngineError, Profile};
 use crate::domain::{PreferenceId, RequestId, TenantId, UserId};
 use crate::store::Undo;
-
-/// How often the fit is redone because another change of the same user came first; see `submit_preference`.
-const ATTEMPTS: usize = 16;
 
 /// Takes an answer back.
 #[derive(Debug, Clone, Serialize)]

@@ -1,14 +1,16 @@
-//! What other servers on the same database change: which model serves a tenant, and what a pool holds, and who
-//! was erased.
+//! What other servers on the same database change: which model serves a tenant, what a pool holds, and who was
+//! erased.
 //!
 //! A notification makes a change known within milliseconds. It is a hint only: every so often, and whenever the connection
-//! that brings them was lost, the tables themselves are asked. Nothing rests on it but how soon a server is up to date: a
+//! that brings them was lost, the tables themselves are asked. Nothing rests on it but how soon a server is up to date, and who
+//! may be remembered between calls, which nobody is while it might go unheard that they were erased: a
 //! pool's revision comes with every question, and who is served by the model before has their answers counted under it.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::recent::Listening;
 use super::{Engine, EngineError};
 use crate::domain::{ModelVersion, PoolName, TenantId};
 use crate::store::{Change, Changes, ModelState, ServingRow, StoreError};
@@ -26,7 +28,6 @@ impl Engine {
             let draining = engine.draining().clone();
             while !draining.is_cancelled() {
                 let followed = draining.run_until_cancelled(engine.follow()).await;
-                engine.shared.recent.hear(false);
                 if let Some(Err(error)) = followed {
                     tracing::warn!(%error, "changes of other servers are not heard of; asking again shortly");
                 }
@@ -38,8 +39,7 @@ impl Engine {
     /// Follows over one connection, until it is lost.
     async fn follow(&self) -> Result<(), EngineError> {
         // Whatever happens once this listens will be heard; what happened before is looked at.
-        let mut changes = self.store().changes().await;
-        self.shared.recent.hear(changes.is_ok());
+        let mut changes = self.heard().await;
         self.look_at_models().await?;
         let mut pools: HashMap<(TenantId, PoolName), Instant> = HashMap::new();
         let mut poll = tokio::time::interval(self.config().change_poll);
@@ -61,6 +61,7 @@ impl Engine {
                     }
                 }
                 _ = settle.tick() => {
+                    self.shared.recent.age();
                     pools.retain(|(tenant, pool), told| {
                         let settled = told.elapsed() >= SETTLED;
                         if settled {
@@ -73,18 +74,19 @@ impl Engine {
                     // Where nothing is heard, asking is all there is.
                     self.look_at_models().await?;
                     self.models().forget_unused();
-                    self.shared.recent.age();
                     self.shared.pools.keep(|tenant, version| self.models().serves(tenant, version));
                     match &mut changes {
-                        Ok(changes) => changes.check().await?,
-                        Err(_) => {
-                            changes = self.store().changes().await;
-                            self.shared.recent.hear(changes.is_ok());
-                        }
+                        Ok(heard) => heard.changes.check().await?,
+                        Err(_) => changes = self.heard().await,
                     }
                 }
             }
         }
+    }
+
+    async fn heard(&self) -> Result<Heard<'_>, StoreError> {
+        let changes = self.store().changes().await?;
+        Ok(Heard { changes, _listening: self.shared.recent.listen() })
     }
 
     async fn look_at_models(&self) -> Result<(), EngineError> {
@@ -164,10 +166,16 @@ impl Engine {
     }
 }
 
+/// What is heard, and the word for it to those who remember people.
+struct Heard<'a> {
+    changes: Changes,
+    _listening: Listening<'a>,
+}
+
 /// The next change; never, where there is nothing to hear it with.
-async fn next(changes: &mut Result<Changes, StoreError>) -> Result<Change, StoreError> {
+async fn next(changes: &mut Result<Heard<'_>, StoreError>) -> Result<Change, StoreError> {
     match changes {
-        Ok(changes) => changes.next().await,
+        Ok(heard) => heard.changes.next().await,
         Err(_) => std::future::pending().await,
     }
 }

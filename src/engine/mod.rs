@@ -39,6 +39,7 @@ mod pools;
 mod profile;
 mod quota;
 mod recent;
+mod recent_metrics;
 mod refit;
 mod registry;
 mod remember_completion;
@@ -74,6 +75,7 @@ pub use import_preferences::PreferencesImported;
 pub use model_summary::ModelSummary;
 pub use next_query::{Asked, NextQuery, QuerySource, Question};
 pub use profile::Profile;
+pub use recent_metrics::RecentMetrics;
 pub use registry::{ModelRegistry, Readiness, ServingModel};
 pub use remember_completion::Remembered;
 pub use score::{Score, Scored, ScoredResponse};
@@ -123,6 +125,8 @@ pub struct EngineConfig {
     pub pool_bytes: usize,
     /// What is remembered of people between calls may take, in bytes; 0: every answer reads its person's log.
     pub recent_bytes: usize,
+    /// Counts that.
+    pub recent_metrics: RecentMetrics,
     /// Bounds of each resident model.
     pub resident: ResidentConfig,
     /// How backbones are opened.
@@ -157,6 +161,7 @@ impl Default for EngineConfig {
             resident_models: 8,
             pool_bytes: 4 << 30,
             recent_bytes: 64 << 20,
+            recent_metrics: RecentMetrics::default(),
             resident: ResidentConfig::default(),
             backbone: BackboneOptions::default(),
             models: ArtifactLocation::new("data/models"),
@@ -216,7 +221,10 @@ impl Engine {
                 pools: PoolCache::new(config.pool_bytes),
                 keys: KeyCache::default(),
                 headcounts: Headcounts::default(),
-                recent: RecentLogs::new(if store.appends_at_once() { config.recent_bytes } else { 0 }),
+                recent: RecentLogs::new(
+                    if store.appends_at_once() { config.recent_bytes } else { 0 },
+                    config.recent_metrics.clone(),
+                ),
                 generators: Generators::new(config.generators.clone()),
                 seeds: Mutex::new(seeds),
                 draining: CancellationToken::new(),

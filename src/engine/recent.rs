@@ -1,25 +1,28 @@
 //! What this server knows of people from their last call, so that their next answer needs no read.
 //!
 //! It is a guess at what the database holds, and nothing rests on its being right: an answer built on it is only stored if the
-//! log is still at its revision, and built again on what is read where it is not. Whoever is erased, on whatever server, is
-//! forgotten here, too; where that might not be heard of, nothing is kept.
+//! log is still at its revision and nobody of this name was erased lately, and built again on what is read where it is not.
+//! Whoever is erased, on whatever server, is forgotten here, too; where that might not be heard of, nothing is kept.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Target;
-use crate::domain::{ModelVersion, QueryId};
+use super::recent_metrics::RecentMetrics;
+use crate::domain::{Comparison, ModelVersion, QueryId};
 use crate::math::Evidence;
-use crate::store::{AskedQuery, LatestQuery, QueryRow, Revision, UserHash};
+use crate::store::{AskedQuery, LatestQuery, QueryRow, Revision, SubmissionSnapshot, UserHash};
 
 /// Answers up to which a log is kept.
 const MOST_ANSWERS: usize = 64;
-/// Texts of open questions up to which they are kept, bytes a person.
+/// Texts of questions up to which they are kept, bytes a person.
 const MOST_TEXT: usize = 8192;
 /// People who do not call are forgotten after one to two of these.
 const PERIOD: Duration = Duration::from_secs(120);
+/// People of whom it is kept that they were erased.
+const MOST_ERASED: usize = 1 << 16;
 /// How much of what was found lately counts: right so many times more often than wrong.
 const MOST_TRUST: i32 = 32;
 
@@ -32,60 +35,55 @@ pub(super) struct RecentLog {
     /// The answers that have a likelihood term.
     pub(super) evidence: Vec<Evidence>,
     pub(super) latest: Option<LatestQuery>,
-    /// Questions that were put by the last call.
+    /// Questions that this server put to them last.
     pub(super) asked: Vec<(QueryId, AskedQuery)>,
 }
 
 /// Logs of people who called lately, in two generations: who calls moves to the younger one, and the older one is dropped
 /// when the younger is full or old.
 pub(super) struct RecentLogs {
-    generations: Mutex<Generations>,
-    /// What both may take; 0: nothing is kept.
+    kept: Mutex<Kept>,
+    /// What both generations may take; 0: nothing is kept.
     most_bytes: usize,
-    /// Whether this server hears of who is erased.
-    hears: AtomicBool,
     /// Right guesses less wrong ones, lately. Where other servers get most of a person's calls, guessing costs more than it spares.
     trust: AtomicI32,
+    metrics: RecentMetrics,
 }
 
-struct Generations {
-    young: HashMap<UserHash, Entry>,
-    old: HashMap<UserHash, Entry>,
+struct Kept {
+    young: Generation,
+    old: Generation,
     /// What the young ones took when they came.
     young_bytes: usize,
-    /// When the first of the young ones came.
+    /// When the younger generation began.
     since: Instant,
+    /// Whoever was erased is not remembered for a while: a call from before may still be on its way.
+    erased: HashMap<UserHash, Instant>,
+    /// Whether this server hears of who is erased.
+    hears: bool,
 }
 
-enum Entry {
-    Log(RecentLog),
-    /// Whoever was erased is not remembered again for a while: a call from before may still be on its way.
-    Erased,
-}
+type Generation = HashMap<UserHash, RecentLog>;
 
 impl RecentLogs {
-    pub(super) fn new(most_bytes: usize) -> Self {
-        let generations =
-            Generations { young: HashMap::new(), old: HashMap::new(), young_bytes: 0, since: Instant::now() };
-        Self {
-            generations: Mutex::new(generations),
-            most_bytes,
-            hears: AtomicBool::new(false),
-            trust: AtomicI32::new(0),
-        }
+    pub(super) fn new(most_bytes: usize, metrics: RecentMetrics) -> Self {
+        let kept = Kept {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            young_bytes: 0,
+            since: Instant::now(),
+            erased: HashMap::new(),
+            hears: false,
+        };
+        Self { kept: Mutex::new(kept), most_bytes, trust: AtomicI32::new(0), metrics }
     }
 
     /// What is known of a person under `model`. Whoever changes their log puts back what is known then.
     pub(super) fn take(&self, person: &UserHash, model: &ModelVersion) -> Option<RecentLog> {
-        self.generations().remove(person).filter(|log| log.model == *model)
-    }
-
-    /// Says whether this server hears from now on who is erased. What it may have missed is forgotten.
-    pub(super) fn hear(&self, hears: bool) {
-        self.hears.store(hears, Ordering::SeqCst);
-        let mut generations = self.generations();
-        generations.turn();
-        generations.turn();
+        let mut kept = self.kept();
+        let log = kept.remove(person);
+        self.show(&kept);
+        log.filter(|log| log.model == *model)
     }
 
     /// Whether a guess is worth a try: they have been right at least as often as wrong.
@@ -95,20 +93,32 @@ impl RecentLogs {
 
     /// Counts a guess that was found right or wrong, tried or not.
     pub(super) fn found(&self, is_right: bool) {
+        self.metrics.found(is_right);
         let step = if is_right { 1 } else { -1 };
         let next = |trust: i32| Some((trust + step).clamp(-MOST_TRUST, MOST_TRUST));
         let _ = self.trust.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
     /// Remembers a log that has just been read or written.
-    pub(super) fn keep(&self, person: UserHash, log: RecentLog) {
+    pub(super) fn keep(&self, person: UserHash, mut log: RecentLog) {
         if self.most_bytes == 0 || log.evidence.len() > MOST_ANSWERS {
             return;
         }
-        let mut generations = self.generations();
-        if self.hears.load(Ordering::SeqCst) && !generations.is_erased(&person) {
-            generations.put(person, Entry::Log(log), self.most_bytes / 2);
+        // Collected from all lines of the log, those without a likelihood term among them.
+        if log.evidence.capacity() > 2 * log.evidence.len() + 8 {
+            log.evidence.shrink_to_fit();
         }
+        let mut kept = self.kept();
+        if !kept.hears || kept.erased.contains_key(&person) {
+            return;
+        }
+        kept.young_bytes += log.bytes();
+        kept.young.insert(person, log);
+        let dropped = if kept.young_bytes > self.most_bytes / 2 { kept.turn() } else { Generation::new() };
+        self.show(&kept);
+        // So many are dropped while nobody waits for it.
+        drop(kept);
+        drop(dropped);
     }
 
     /// Remembers that a person whose log was found at `revision` has been asked `queries`.
@@ -126,94 +136,100 @@ impl RecentLogs {
         let log = match known {
             Some(log) if log.revision == revision => log,
             // Nothing is known of them at all, and that is all there is.
-            _ if revision == 0 => RecentLog {
-                model: model.clone(),
-                revision,
-                evidence: Vec::new(),
-                latest: None,
-                asked: Vec::new(),
-            },
+            _ if revision == 0 => {
+                let (model, evidence, asked) = (model.clone(), Vec::new(), Vec::new());
+                RecentLog { model, revision, evidence, latest: None, asked }
+            }
             _ => return,
         };
         let best = queries.iter().max_by(|a, b| a.information_gain.total_cmp(&b.information_gain));
         let latest = best
             .map(|query| LatestQuery { query_id: query.query_id, information_gain: query.information_gain });
-        let text = |query: &QueryRow| {
-            let texts = &query.comparison;
-            texts.prompt.len() + texts.response_a.len() + texts.response_b.len()
-        };
-        let asked = if queries.iter().map(text).sum::<usize>() <= MOST_TEXT {
-            queries.iter().map(|query| (query.query_id, AskedQuery::from(query))).collect()
-        } else {
-            Vec::new()
-        };
+        let are_short = queries.iter().map(|query| text_bytes(&query.comparison)).sum::<usize>() <= MOST_TEXT;
+        let asked = queries.iter().filter(|_| are_short);
+        let asked = asked.map(|query| (query.query_id, AskedQuery::from(query))).collect();
         self.keep(person, RecentLog { latest, asked, ..log });
     }
 
     /// Forgets a person whose log was changed.
     pub(super) fn forget(&self, person: &UserHash) {
-        self.generations().remove(person);
+        let mut kept = self.kept();
+        kept.remove(person);
+        self.show(&kept);
     }
 
     /// Forgets a person who is erased.
     pub(super) fn erase(&self, person: UserHash) {
-        let mut generations = self.generations();
-        generations.remove(&person);
-        generations.put(person, Entry::Erased, self.most_bytes / 2);
+        let mut kept = self.kept();
+        kept.remove(&person);
+        if kept.erased.len() == MOST_ERASED {
+            kept.erased.clear();
+        }
+        if self.most_bytes > 0 {
+            kept.erased.insert(person, Instant::now());
+        }
+        self.show(&kept);
+    }
+
+    /// Hears of who is erased for as long as what is returned lives. What was missed before is forgotten.
+    pub(super) fn listen(&self) -> Listening<'_> {
+        self.hear(true);
+        Listening(self)
     }
 
     /// Forgets who has not called for a while.
     pub(super) fn age(&self) {
-        let mut generations = self.generations();
-        if generations.since.elapsed() >= PERIOD {
-            generations.turn();
-        }
+        let mut kept = self.kept();
+        kept.erased.retain(|_, since| since.elapsed() < PERIOD);
+        let dropped = if kept.since.elapsed() >= PERIOD { kept.turn() } else { Generation::new() };
+        self.show(&kept);
+        drop(kept);
+        drop(dropped);
     }
 
-    fn generations(&self) -> MutexGuard<'_, Generations> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hear(&self, hears: bool) {
+        let mut kept = self.kept();
+        kept.hears = hears;
+        let dropped = [kept.turn(), kept.turn()];
+        self.show(&kept);
+        drop(kept);
+        drop(dropped);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, kept: &Kept) {
+        self.metrics.people(kept.young.len() + kept.old.len());
     }
 }
 
-impl Generations {
+/// When it ends, this server does not hear of who is erased any more.
+pub(super) struct Listening<'a>(&'a RecentLogs);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.hear(false);
+    }
+}
+
+impl Kept {
     /// Takes a log out, wherever it is.
     fn remove(&mut self, person: &UserHash) -> Option<RecentLog> {
-        let young = take_log(&mut self.young, person);
+        let young = self.young.remove(person);
         if let Some(log) = &young {
             self.young_bytes = self.young_bytes.saturating_sub(log.bytes());
         }
-        young.or_else(|| take_log(&mut self.old, person))
+        young.or_else(|| self.old.remove(person))
     }
 
-    fn is_erased(&self, person: &UserHash) -> bool {
-        [&self.young, &self.old].iter().any(|entries| matches!(entries.get(person), Some(Entry::Erased)))
-    }
-
-    fn put(&mut self, person: UserHash, entry: Entry, most_bytes: usize) {
-        self.young_bytes += match &entry {
-            Entry::Log(log) => log.bytes(),
-            Entry::Erased => size_of::<(UserHash, Entry)>(),
-        };
-        self.young.insert(person, entry);
-        if self.young_bytes > most_bytes {
-            self.turn();
-        }
-    }
-
-    fn turn(&mut self) {
-        self.old = std::mem::take(&mut self.young);
+    /// Begins a generation; the oldest one is returned.
+    fn turn(&mut self) -> Generation {
         self.young_bytes = 0;
         self.since = Instant::now();
+        std::mem::replace(&mut self.old, std::mem::take(&mut self.young))
     }
-}
-
-fn take_log(entries: &mut HashMap<UserHash, Entry>, person: &UserHash) -> Option<RecentLog> {
-    if let Some(Entry::Log(_)) = entries.get(person)
-        && let Some(Entry::Log(log)) = entries.remove(person)
-    {
-        return Some(log);
-    }
-    None
 }
 
 impl RecentLog {
@@ -234,20 +250,42 @@ impl RecentLog {
 
     /// What it takes of memory, with its place in the map.
     fn bytes(&self) -> usize {
-        let evidence = self.evidence.iter().map(|one| size_of_val(one) + size_of_val(one.delta.as_slice()));
+        let deltas: usize = self.evidence.iter().map(|one| size_of_val(one.delta.as_slice())).sum();
         let asked = self.asked.iter().map(|(_, query)| {
-            let texts = &query.comparison;
             size_of::<(QueryId, AskedQuery)>()
-                + texts.prompt.len()
-                + texts.response_a.len()
-                + texts.response_b.len()
+                + text_bytes(&query.comparison)
+                + query.model_version.as_str().len()
                 + size_of_val(&query.delta[..])
         });
-        size_of::<(UserHash, Entry)>()
+        size_of::<(UserHash, Self)>()
             + self.model.as_str().len()
-            + evidence.sum::<usize>()
+            + self.evidence.capacity() * size_of::<Evidence>()
+            + deltas
             + asked.sum::<usize>()
     }
+}
+
+/// What a guess rests on, to be held against what is read.
+pub(super) struct Guess {
+    revision: Revision,
+    /// Nothing where an answer to a question does not ask which one came last.
+    latest: Option<Option<LatestQuery>>,
+}
+
+impl Guess {
+    pub(super) fn of(log: &RecentLog, target: &Target) -> Self {
+        let is_of_a_question = matches!(target, Target::Query(_));
+        Self { revision: log.revision, latest: (!is_of_a_question).then_some(log.latest) }
+    }
+
+    /// Whether it is what was read.
+    pub(super) fn holds(&self, snapshot: &SubmissionSnapshot) -> bool {
+        snapshot.revision == Some(self.revision) && self.latest.is_none_or(|latest| latest == snapshot.latest)
+    }
+}
+
+fn text_bytes(texts: &Comparison) -> usize {
+    texts.prompt.len() + texts.response_a.len() + texts.response_b.len()
 }
 
 #[cfg(test)]
@@ -255,7 +293,6 @@ mod tests {
     use nalgebra::DVector;
 
     use super::*;
-    use crate::domain::Comparison;
 
     fn person(number: u8) -> UserHash {
         serde_json::from_value(vec![number; 32].into()).unwrap()
@@ -290,7 +327,7 @@ mod tests {
     }
 
     fn hearing(most_bytes: usize) -> RecentLogs {
-        let logs = RecentLogs::new(most_bytes);
+        let logs = RecentLogs::new(most_bytes, RecentMetrics::default());
         logs.hear(true);
         logs
     }
@@ -307,7 +344,7 @@ mod tests {
         logs.keep(person(1), log(2));
         logs.forget(&person(1));
         assert_eq!(logs.take(&person(1), &model("m1")), None);
-        assert_eq!(logs.generations().young_bytes, 0);
+        assert_eq!(logs.kept().young_bytes, 0);
     }
 
     #[test]
@@ -318,10 +355,10 @@ mod tests {
             let caller = logs.take(&person(0), &model("m1")).expect("who calls is remembered");
             logs.keep(person(0), caller);
         }
-        let generations = logs.generations();
-        let kept = generations.young.len() + generations.old.len();
-        assert!((10..=20).contains(&kept), "{kept}");
-        drop(generations);
+        let kept = logs.kept();
+        let people = kept.young.len() + kept.old.len();
+        assert!((10..=20).contains(&people), "{people}");
+        drop(kept);
         assert_eq!(logs.take(&person(3), &model("m1")), None);
         assert_eq!(logs.take(&person(255), &model("m1")), Some(log(2)));
     }
@@ -331,9 +368,9 @@ mod tests {
         let logs = hearing(1 << 20);
         logs.keep(person(1), log(2));
         logs.age();
-        assert!(!logs.generations().young.is_empty(), "they came just now");
+        assert!(!logs.kept().young.is_empty(), "they came just now");
         for _ in 0..2 {
-            logs.generations().since = Instant::now().checked_sub(PERIOD).unwrap();
+            logs.kept().since = Instant::now().checked_sub(PERIOD).unwrap();
             logs.age();
         }
         assert_eq!(logs.take(&person(1), &model("m1")), None);
@@ -356,14 +393,46 @@ mod tests {
         logs.keep(person(1), on_its_way);
         assert_eq!(logs.take(&person(1), &model("m1")), None);
 
+        let listening = logs.listen();
         logs.keep(person(2), log(2));
-        logs.hear(false);
+        drop(listening);
         assert_eq!(logs.take(&person(2), &model("m1")), None);
         logs.keep(person(2), log(2));
         assert_eq!(logs.take(&person(2), &model("m1")), None);
-        logs.hear(true);
+        let _listening = logs.listen();
         logs.keep(person(2), log(2));
         assert_eq!(logs.take(&person(2), &model("m1")), Some(log(2)));
+    }
+
+    #[test]
+    fn a_log_of_lines_that_tell_nothing_takes_no_more_than_it_is_counted_for() {
+        let logs = hearing(1 << 20);
+        let mut evidence = Vec::with_capacity(10_000);
+        evidence.extend(log(2).evidence);
+        logs.keep(person(1), RecentLog { evidence, ..log(2) });
+        let kept = logs.take(&person(1), &model("m1")).unwrap();
+        assert!(kept.evidence.capacity() < 10);
+        assert_eq!(kept.bytes(), log(2).bytes());
+    }
+
+    #[test]
+    fn a_guess_is_right_where_all_that_it_rests_on_was_read() {
+        let [one, other] = [0.2, 0.3].map(|gain| query(gain, "a"));
+        let [one, other] = [one, other]
+            .map(|query| LatestQuery { query_id: query.query_id, information_gain: query.information_gain });
+        let known = RecentLog { latest: Some(one), ..log(2) };
+        let question = Guess::of(&known, &Target::Query(one.query_id));
+        let comparison = Guess::of(&known, &Target::Comparison(query(0.1, "a").comparison));
+        let read = |revision, latest| SubmissionSnapshot { revision, latest, ..Default::default() };
+        assert!(question.holds(&read(Some(2), Some(one))) && comparison.holds(&read(Some(2), Some(one))));
+        assert!(
+            question.holds(&read(Some(2), Some(other))) && !comparison.holds(&read(Some(2), Some(other)))
+        );
+        for revision in [None, Some(1), Some(3)] {
+            assert!(
+                !question.holds(&read(revision, Some(one))) && !comparison.holds(&read(revision, Some(one)))
+            );
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::store::{Answer, Derived, Revision, StoredPosterior, UserSnapshot};
 
 /// Answers up to which a fit takes microseconds and runs where it is called; longer logs go to a blocking thread.
 const INLINE_ANSWERS: usize = 128;
+/// How often a fit is redone because another change of the same user came first. Within one server calls for a user
+/// wait for each other, so that this counts other servers only.
+pub(super) const ATTEMPTS: usize = 16;
 /// Log lines whose texts are read and embedded together.
 const PAGE: u32 = 128;
 
@@ -48,12 +51,15 @@ impl Engine {
         user: &UserId,
         model: &ServingModel,
     ) -> Result<Option<UserSnapshot>, EngineError> {
-        let snapshot = self.store().user_snapshot(tenant, user, &model.version).await?;
-        if !snapshot.iter().flat_map(|snapshot| &snapshot.answers).any(lacks_delta) {
-            return Ok(snapshot);
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.store().user_snapshot(tenant, user, &model.version).await?;
+            if !snapshot.iter().flat_map(|snapshot| &snapshot.answers).any(lacks_delta) {
+                return Ok(snapshot);
+            }
+            // Meanwhile a server that has the model before may log another one without.
+            self.refit(tenant, user, model).await?;
         }
-        self.refit(tenant, user, model).await?;
-        Ok(self.store().user_snapshot(tenant, user, &model.version).await?)
+        Err(EngineError::LostRace)
     }
 
     /// δ under `model` of the answers that have none yet, with their positions. An answer that is undone meanwhile is

@@ -1,18 +1,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::idempotency::Call;
-use super::recent::RecentLog;
-use super::refit::{count, deltas_of, derived, evidence, fit, lacks_delta, one};
+use super::recent::{Guess, RecentLog};
+use super::refit::{ATTEMPTS, count, deltas_of, derived, evidence, fit, lacks_delta, one};
 use super::{Engine, EngineError, Profile, ServingModel};
 use crate::domain::{
     Comparison, CompletionId, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight,
 };
 use crate::math::questions::CONVERGED_BITS;
 use crate::store::{Append, AskedQuery, Basis, NewPreference, SubmissionSnapshot};
-
-/// How often a fit is redone because another change of the same user came first. Within one server calls for a user
-/// wait for each other, so that this counts other servers only.
-const ATTEMPTS: usize = 16;
 
 /// One answer.
 #[derive(Debug, Clone, Serialize)]
@@ -86,15 +82,16 @@ impl Engine {
         let _turn = self.turn(tenant, user).await;
         let (person, recent) = (self.store().user_hash(tenant, user), &self.shared.recent);
         let mut remembered = recent.take(&person, &model.version);
+        let mut guess = remembered.as_ref().map(|log| Guess::of(log, &request.target));
         for _ in 0..ATTEMPTS {
             let known = match remembered.take() {
                 Some(log) if recent.is_trusted() && log.suffices(&request.target) => {
                     Known::remembered(log, &request.target)
                 }
-                remembered => {
+                _ => {
                     let snapshot = self.submission_snapshot(tenant, &request, &model).await?;
-                    if let Some(log) = remembered {
-                        recent.found(Some(log.revision) == snapshot.revision);
+                    if let Some(guess) = guess.take() {
+                        recent.found(guess.holds(&snapshot));
                     }
                     Known::read(snapshot, &model)
                 }
@@ -142,11 +139,10 @@ impl Engine {
                 reply: serde_json::to_vec(&submitted)?,
             };
             if let Basis::Remembered(_) = basis {
-                let appended = self.store().append_at_once(tenant, user, &new, basis).await?;
-                recent.found(appended);
-                if !appended {
+                if !self.store().append_at_once(tenant, user, &new, basis).await? {
                     continue;
                 }
+                recent.found(true);
                 recent.keep(person, log);
                 return Ok(submitted);
             }
@@ -181,12 +177,15 @@ impl Engine {
             Target::Query(id) => Some(id),
             Target::Comparison(_) | Target::Choices { .. } => None,
         };
-        let snapshot = self.store().submission_snapshot(tenant, user, version, query).await?;
-        if !snapshot.answers.iter().any(lacks_delta) {
-            return Ok(snapshot);
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.store().submission_snapshot(tenant, user, version, query).await?;
+            if !snapshot.answers.iter().any(lacks_delta) {
+                return Ok(snapshot);
+            }
+            // Meanwhile a server that has the model before may log another one without.
+            self.refit(tenant, user, model).await?;
         }
-        self.refit(tenant, user, model).await?;
-        Ok(self.store().submission_snapshot(tenant, user, version, query).await?)
+        Err(EngineError::LostRace)
     }
 
     /// What was judged, with its δ under the active model. A question of ours was stored with its δ, so that

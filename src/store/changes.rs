@@ -1,5 +1,6 @@
-//! What servers on one database tell each other, by LISTEN and NOTIFY: a hint to look, never the news itself. A notification
-//! may be lost with its connection; whoever follows asks the tables now and then, too.
+//! What servers on one database tell each other, by LISTEN and NOTIFY: a hint to look. A notification
+//! may be lost with its connection; whoever follows asks the tables now and then, too, and remembers nobody while it might not
+//! hear who is erased.
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgListener, PgPoolOptions};

@@ -98,7 +98,7 @@ pub struct LatestQuery {
 pub enum Basis {
     /// What was read just now.
     Read,
-    /// What was known from a call before; it holds as long as this is the question that was chosen last.
+    /// What was known from a call before. Where no question is answered, this is the one that was chosen last.
     Remembered(Option<LatestQuery>),
 }
 

@@ -77,13 +77,14 @@ impl Store {
         SNAPSHOT.of(&self.db, &key).await
     }
 
-    /// Whether [`Store::append_at_once`] is worth a try: not on SQLite, which is no round trip away.
+    /// Whether [`Store::append_at_once`] is worth a try: not on SQLite, which is no round trip away, nor where everybody is to be by
+    /// themselves.
     pub fn appends_at_once(&self) -> bool {
         self.together.is_some()
     }
 
     /// [`Store::append_preference`] in one statement, which is a transaction of its own; false where nothing was changed, for
-    /// whatever reason: another revision or `basis`, a repeat, a log that is locked, a long text, a first answer to no question
+    /// whatever reason: another revision or `basis`, somebody who was erased lately, a repeat, a log that is locked, a long text, a first answer to no question
     /// of ours, whose person need not be there yet.
     pub async fn append_at_once(
         &self,
@@ -118,13 +119,16 @@ impl Store {
             }
             _ => None,
         };
+        // Nor can it be from before an erasure, which took all that had been asked; what is remembered can.
+        let is_safe = basis == Basis::Read && new.query_id.is_some();
+        let hash = (!is_safe).then(|| self.user_hash(tenant, user).0.to_vec());
         [
             tenant.into(),
             user.into(),
             new.expected_revision.into(),
             new.created.into(),
             new.query_id.into(),
-            Value::Blob(Some(self.user_hash(tenant, user).0.to_vec().into())),
+            Value::Blob(hash.map(Into::into)),
             super::erasure::remembered_since(new.created).into(),
             new.preference_id.into(),
             (&new.comparison.prompt).into(),
@@ -171,9 +175,8 @@ pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
              SELECT 1 AS is_there FROM query q
              WHERE q.tenant = a.tenant AND q.user_id = a.user_id AND q.query_id = a.query_id
              FOR KEY SHARE SKIP LOCKED) AS asked ON true
-         WHERE (a.query_id IS NOT NULL OR (
-                 SELECT 1 FROM erased_user e
-                 WHERE e.tenant = a.tenant AND e.user_hash = a.user_hash AND e.erased > a.remembered_since) IS NULL)
+         WHERE (SELECT 1 FROM erased_user e
+                WHERE e.tenant = a.tenant AND e.user_hash = a.user_hash AND e.erased > a.remembered_since) IS NULL
            AND (SELECT 1 FROM preference p
                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.preference_id = a.preference_id) IS NULL
            AND (a.query_id IS NULL OR asked.is_there = 1 AND (

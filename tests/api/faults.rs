@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use crate::app::{TestApp, answer, from_pool, judge, refusal, request_id};
 use crate::proxy::{Cut, Proxy, Weather};
+use crate::replicas::until;
 
 /// How long a call that fails may wait in these tests.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -147,9 +148,15 @@ async fn a_slow_database_makes_calls_slow_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_and_a_question_take_two_round_trips_each() {
-    let test = "an_answer_and_a_question_take_two_round_trips_each";
+async fn a_question_takes_two_round_trips_and_an_answer_one_where_the_person_is_remembered() {
+    let test = "a_question_takes_two_round_trips_and_an_answer_one_where_the_person_is_remembered";
     let Some((app, proxy)) = TestApp::behind_a_proxy(test, |_, _| {}).await else { return };
+    // Nobody is before the server listens for who is erased.
+    until("nobody is ever remembered", async || {
+        app.submit(judge("bob", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+        app.engine.config().recent_metrics.remembered() > 0
+    })
+    .await;
     app.import_topics().await;
     // The pool that the first question reads is looked at again once its import has settled: that is no call's round trip.
     app.ask("ada").await;
@@ -169,6 +176,18 @@ async fn an_answer_and_a_question_take_two_round_trips_each() {
     };
     app.submit(request).await.unwrap();
     let answered = proxy.round_trips();
-    assert_eq!((asked - before, answered - asked), (2, 2));
+    assert_eq!((asked - before, answered - asked), (2, 1));
+    app.submit(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+    assert_eq!(proxy.round_trips() - answered, 1);
+    // An undo forgets them, and their next answer is read and written.
+    let mut trips = 0;
+    for _ in 0..3 {
+        let undone = app.list_preferences("ada").await.unwrap().remove(0);
+        app.delete_preference("ada", &undone.preference_id).await.unwrap();
+        let before = proxy.round_trips();
+        app.submit(judge("ada", ("x", "a b c", "d e"), Outcome::First)).await.unwrap();
+        trips = proxy.round_trips() - before;
+    }
+    assert_eq!(trips, 2);
     app.stop().await;
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pref::domain::{ModelVersion, TenantId};
+use pref::domain::{ModelVersion, TenantId, UserId};
 use pref::service::proto::candidate_service_client::CandidateServiceClient;
 use pref::service::proto::training_service_client::TrainingServiceClient;
 use pref::service::proto::*;
+use pref::store::{Database, Store, StoreConfig};
 use secrecy::ExposeSecret;
 use sqlx::{Connection, PgConnection};
 use tonic::Code;
@@ -185,6 +186,42 @@ async fn register_second(app: &TestApp, folder: &Path) -> ModelVersion {
     let tenant = TenantId::default_tenant();
     app.engine.store().register_model(Some(&tenant), &version, &manifest, &place, 0).await.unwrap();
     version
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_forgets_who_is_erased_through_another_and_everybody_once_it_hears_nothing() {
+    let test = "a_server_forgets_who_is_erased_through_another_and_everybody_once_it_hears_nothing";
+    let Some(app) = asked_often(test).await else { return };
+    let remembered = || app.engine.config().recent_metrics.remembered();
+    let judge =
+        async |user: &str| app.submit(judge(user, ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+    until("ada is never remembered", async || {
+        judge("ada").await;
+        remembered() == 1
+    })
+    .await;
+    judge("bob").await;
+    assert_eq!(remembered(), 2);
+    // Another server on the same database.
+    let store = Store::connect(&StoreConfig::new(Database::Postgres(app.database_url()))).await.unwrap();
+    let (tenant, ada) = (TenantId::default_tenant(), UserId::parse("ada").unwrap());
+    store.delete_user(&tenant, &ada, &[], app.engine.now()).await.unwrap();
+    until("ada is never forgotten", async || remembered() == 1).await;
+
+    let listens = "query LIKE 'LISTEN%' OR query = 'SELECT 1'";
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND ({listens})"
+    );
+    let mut connection = PgConnection::connect(app.database_url().expose_secret()).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(cut)).execute(&mut connection).await.unwrap();
+    until("bob is never forgotten", async || remembered() == 0).await;
+    until("nobody is remembered again", async || {
+        judge("bob").await;
+        remembered() == 1
+    })
+    .await;
+    store.close().await;
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

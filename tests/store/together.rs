@@ -199,9 +199,22 @@ async fn an_answer_that_rests_on_what_is_remembered_is_stored_only_while_it_hold
     assert!(is_stored(&third, Basis::Remembered(None)).await);
     assert_eq!(f.store.user_revision(&tenant, &person).await.unwrap(), Some(3));
 
+    // They are erased, come again, and are at the same revision: what is remembered is of somebody else.
     f.store.delete_user(&tenant, &person, &[], NOW).await.unwrap();
-    let fourth = NewPreference { preference_id: PreferenceId::random(), expected_revision: 3, ..new };
-    assert!(!is_stored(&fourth, Basis::Remembered(latest)).await, "they were erased");
+    let [first, next] = [question(comparison("z", "a", "b")), question(comparison("z", "a", "c"))];
+    let to = |question: &QueryRow, expected_revision| NewPreference {
+        preference_id: PreferenceId::random(),
+        query_id: Some(question.query_id),
+        expected_revision,
+        ..new.clone()
+    };
+    for question in [&first, &next] {
+        assert_eq!(save(&f.store, &person, question, None).await, Recall::New);
+    }
+    assert!(is_stored(&to(&first, 0), Basis::Read).await);
+    let latest = LatestQuery { query_id: next.query_id, ..expected };
+    assert!(!is_stored(&to(&next, 1), Basis::Remembered(Some(latest))).await, "they were erased");
+    assert!(is_stored(&to(&next, 1), Basis::Read).await);
     f.store.close().await;
 }
 

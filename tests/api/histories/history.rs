@@ -41,9 +41,31 @@ pub(super) struct Step {
 /// Rounds, one after the other; the steps of a round happen at the same time.
 pub(super) type History = Vec<Vec<Step>>;
 
+/// Every other history has each person's calls come to one server, which then remembers them.
 pub(super) fn histories(replicas: usize) -> impl Strategy<Value = History> {
     let step = (acts(), 0..replicas).prop_map(|(act, replica)| Step { act, replica });
-    vec(vec(step, 1..5), 1..9)
+    (any::<bool>(), vec(vec(step, 1..5), 1..9)).prop_map(move |(at_home, mut history)| {
+        for step in history.iter_mut().flatten() {
+            if let (true, Some(person)) = (at_home, step.act.person()) {
+                step.replica = person % replicas;
+            }
+        }
+        history
+    })
+}
+
+impl Act {
+    fn person(&self) -> Option<usize> {
+        match *self {
+            Self::Judge { person, .. }
+            | Self::Ask { person }
+            | Self::Answer { person, .. }
+            | Self::Undo { person, .. }
+            | Self::Twice { person, .. }
+            | Self::Erase { person } => Some(person),
+            Self::Repeat { .. } | Self::Activate { .. } | Self::Kill => None,
+        }
+    }
 }
 
 fn acts() -> impl Strategy<Value = Act> {

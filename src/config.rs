@@ -140,7 +140,8 @@ pub struct ServeSettings {
     #[arg(long, env = "PREF_JOB_POLL_MS", default_value_t = 1000, value_name = "MS")]
     pub job_poll_ms: u64,
 
-    /// How often the database is asked what other servers have changed, in seconds, beside what they tell of themselves.
+    /// How often the database is asked what other servers have changed, in seconds, beside what they tell of themselves; 1 to 60,
+    /// since it is also how soon it is found that nothing is heard of them.
     #[arg(long, env = "PREF_CHANGE_POLL_SECONDS", default_value_t = 5, value_name = "SECONDS")]
     pub change_poll_seconds: u64,
 
@@ -467,6 +468,7 @@ mod tests {
         assert_eq!(field(&["--http-listen", "0.0.0.0:8080"]), "http_listen");
         assert_eq!(field(&["--max-responses", "1"]), "max_responses");
         assert_eq!(field(&["--call-timeout-seconds", "0"]), "call_timeout_seconds");
+        assert_eq!(field(&["--change-poll-seconds", "61"]), "change_poll_seconds");
         assert_eq!(field(&["--model", "nowhere"]), "model");
         if !cfg!(feature = "cuda") {
             assert_eq!(field(&["--device", "cuda:0"]), "device");

@@ -2,9 +2,8 @@
 //! erased.
 //!
 //! A notification makes a change known within milliseconds. It is a hint only: every so often, and whenever the connection
-//! that brings them was lost, the tables themselves are asked. Nothing rests on it but how soon a server is up to date, and who
-//! may be remembered between calls, which nobody is while it might go unheard that they were erased: a
-//! pool's revision comes with every question, and who is served by the model before has their answers counted under it.
+//! that brings them was lost, the tables themselves are asked. Nothing rests on it but who may be
+//! remembered between calls, which is nobody while an erasure might go unheard, and how soon a server is up to date: a pool's revision comes with every question, and who is served by the model before has their answers counted under it.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -48,7 +47,7 @@ impl Engine {
         loop {
             tokio::select! {
                 change = next(&mut changes) => match change? {
-                    Change::Model(tenant) => self.look_at_models_of(&tenant).await?,
+                    Change::Model(tenant) => asked_again(self.look_at_models_of(&tenant).await),
                     Change::Pool(tenant, pool) if self.shared.pools.holds(&tenant, &pool) => {
                         pools.insert((tenant, pool), Instant::now());
                     }
@@ -57,7 +56,7 @@ impl Engine {
                 },
                 () = self.models().wanted() => {
                     for tenant in self.models().waiting() {
-                        self.look_at_models_of(&tenant).await?;
+                        asked_again(self.look_at_models_of(&tenant).await);
                     }
                 }
                 _ = settle.tick() => {
@@ -71,14 +70,14 @@ impl Engine {
                     });
                 }
                 _ = poll.tick() => {
-                    // Where nothing is heard, asking is all there is.
-                    self.look_at_models().await?;
-                    self.models().forget_unused();
-                    self.shared.pools.keep(|tenant, version| self.models().serves(tenant, version));
                     match &mut changes {
                         Ok(heard) => heard.changes.check().await?,
                         Err(_) => changes = self.heard().await,
                     }
+                    // Where nothing is heard, asking is all there is.
+                    asked_again(self.look_at_models().await);
+                    self.models().forget_unused();
+                    self.shared.pools.keep(|tenant, version| self.models().serves(tenant, version));
                 }
             }
         }
@@ -166,7 +165,14 @@ impl Engine {
     }
 }
 
-/// What is heard, and the word for it to those who remember people.
+/// A look that failed is taken again with the next poll; what is heard meanwhile need not be lost for it.
+fn asked_again(looked: Result<(), EngineError>) {
+    if let Err(error) = looked {
+        tracing::warn!(%error, "which models serve is asked again shortly");
+    }
+}
+
+/// A connection that changes are heard on. While it lives, people may be remembered.
 struct Heard<'a> {
     changes: Changes,
     _listening: Listening<'a>,

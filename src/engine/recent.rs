@@ -13,7 +13,9 @@ use super::Target;
 use super::recent_metrics::RecentMetrics;
 use crate::domain::{Comparison, ModelVersion, QueryId};
 use crate::math::Evidence;
-use crate::store::{AskedQuery, LatestQuery, QueryRow, Revision, SubmissionSnapshot, UserHash};
+use crate::store::{
+    AskedQuery, ERASURE_MEMORY, LatestQuery, QueryRow, Revision, SubmissionSnapshot, UserHash,
+};
 
 /// Answers up to which a log is kept.
 const MOST_ANSWERS: usize = 64;
@@ -21,6 +23,8 @@ const MOST_ANSWERS: usize = 64;
 const MOST_TEXT: usize = 8192;
 /// People who do not call are forgotten after one to two of these.
 const PERIOD: Duration = Duration::from_secs(120);
+/// As long as an answer of somebody who was erased is not stored from memory.
+const ERASED: Duration = Duration::from_millis(ERASURE_MEMORY.unsigned_abs());
 /// People of whom it is kept that they were erased.
 const MOST_ERASED: usize = 1 << 16;
 /// How much of what was found lately counts: right so many times more often than wrong.
@@ -57,7 +61,7 @@ struct Kept {
     young_bytes: usize,
     /// When the younger generation began.
     since: Instant,
-    /// Whoever was erased is not remembered for a while: a call from before may still be on its way.
+    /// Whoever was erased is not remembered for as long: a call from before may still be on its way.
     erased: HashMap<UserHash, Instant>,
     /// Whether this server hears of who is erased.
     hears: bool,
@@ -116,7 +120,7 @@ impl RecentLogs {
         kept.young.insert(person, log);
         let dropped = if kept.young_bytes > self.most_bytes / 2 { kept.turn() } else { Generation::new() };
         self.show(&kept);
-        // So many are dropped while nobody waits for it.
+        // So many are dropped while nobody else waits for it.
         drop(kept);
         drop(dropped);
     }
@@ -180,7 +184,7 @@ impl RecentLogs {
     /// Forgets who has not called for a while.
     pub(super) fn age(&self) {
         let mut kept = self.kept();
-        kept.erased.retain(|_, since| since.elapsed() < PERIOD);
+        kept.erased.retain(|_, since| since.elapsed() < ERASED);
         let dropped = if kept.since.elapsed() >= PERIOD { kept.turn() } else { Generation::new() };
         self.show(&kept);
         drop(kept);
@@ -201,7 +205,7 @@ impl RecentLogs {
     }
 
     fn show(&self, kept: &Kept) {
-        self.metrics.people(kept.young.len() + kept.old.len());
+        self.metrics.set_remembered(kept.young.len() + kept.old.len());
     }
 }
 

@@ -16,6 +16,12 @@ struct Found {
     found: &'static str,
 }
 
+impl Found {
+    fn of(is_right: bool) -> Self {
+        Self { found: if is_right { "right" } else { "wrong" } }
+    }
+}
+
 impl RecentMetrics {
     /// Makes them part of what `registry` shows, under names that begin with `pref_recent`.
     pub fn register(&self, registry: &mut Registry) {
@@ -30,12 +36,16 @@ impl RecentMetrics {
         self.people.get()
     }
 
-    pub(super) fn people(&self, people: usize) {
+    /// How often what was remembered was right, or wrong.
+    pub fn guesses(&self, are_right: bool) -> u64 {
+        self.guesses.get_or_create(&Found::of(are_right)).get()
+    }
+
+    pub(super) fn set_remembered(&self, people: usize) {
         self.people.set(i64::try_from(people).unwrap_or(i64::MAX));
     }
 
     pub(super) fn found(&self, is_right: bool) {
-        let found = if is_right { "right" } else { "wrong" };
-        self.guesses.get_or_create(&Found { found }).inc();
+        self.guesses.get_or_create(&Found::of(is_right)).inc();
     }
 }

@@ -36,10 +36,10 @@ impl Engine {
         let evidence = evidence(snapshot.answers, model.tie_weight);
         let answers = count(evidence.len());
         let posterior = fit(&evidence, model).await?;
-        let revision = snapshot.revision;
+        let UserSnapshot { revision, created, .. } = snapshot;
         let Derived { coefficients, hessian, .. } = derived(model, &posterior, answers, None);
         let stored = StoredPosterior { revision, coefficients, hessian, answers };
-        self.store().put_posterior(tenant, user, &model.version, &stored, &deltas).await?;
+        self.store().put_posterior(tenant, user, &model.version, created, &stored, &deltas).await?;
         Ok(Some(Person { posterior, answers, revision }))
     }
 

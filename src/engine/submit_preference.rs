@@ -83,6 +83,7 @@ impl Engine {
         let (person, recent) = (self.store().user_hash(tenant, user), &self.shared.recent);
         let mut remembered = recent.take(&person, &model.version);
         let mut guess = remembered.as_ref().map(|log| Guess::of(log, &request.target));
+        let mut is_refused = false;
         for _ in 0..ATTEMPTS {
             let known = match remembered.take() {
                 Some(log) if recent.is_trusted() && log.suffices(&request.target) => {
@@ -91,7 +92,7 @@ impl Engine {
                 _ => {
                     let snapshot = self.submission_snapshot(tenant, &request, &model).await?;
                     if let Some(guess) = guess.take() {
-                        recent.found(guess.holds(&snapshot));
+                        recent.found(guess.holds(&snapshot) && !is_refused);
                     }
                     Known::read(snapshot, &model)
                 }
@@ -140,6 +141,7 @@ impl Engine {
             };
             if let Basis::Remembered(_) = basis {
                 if !self.store().append_at_once(tenant, user, &new, basis).await? {
+                    is_refused = true;
                     continue;
                 }
                 recent.found(true);

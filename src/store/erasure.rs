@@ -5,7 +5,7 @@ use super::{Change, Erasure, Store, StoreError, UnixMillis, UserHash};
 use crate::domain::{ContentHash, ModelVersion, TenantId, UserId};
 
 /// How long an erased user's late retries are refused, in milliseconds.
-const ERASURE_MEMORY: UnixMillis = 24 * 60 * 60 * 1000;
+pub const ERASURE_MEMORY: UnixMillis = 24 * 60 * 60 * 1000;
 
 impl Store {
     /// Erases every trace of the user, in one transaction: log, fits, questions, completions, replies, lines of datasets, and

@@ -66,6 +66,7 @@ pub use config::{Database, StoreConfig};
 pub use connect::Store;
 pub use database_time::with_database_time;
 pub use datasets::LineDigest;
+pub use erasure::ERASURE_MEMORY;
 pub use error::StoreError;
 pub use export::DatasetPlace;
 pub use rows::{

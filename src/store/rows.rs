@@ -65,6 +65,8 @@ pub struct Answer {
 pub struct UserSnapshot {
     /// Log position that the answers belong to; the `expected_revision` of a commit built on them.
     pub revision: Revision,
+    /// When the user came: who comes again after an erasure has the same name and is not the same.
+    pub created: UnixMillis,
     /// The stored fit; use it only where its revision equals `revision`.
     pub posterior: Option<StoredPosterior>,
     /// Live answers in the order of the log, all five outcomes.

@@ -119,9 +119,9 @@ impl Store {
             }
             _ => None,
         };
-        // Nor can it be from before an erasure, which took all that had been asked; what is remembered can.
-        let is_safe = basis == Basis::Read && new.query_id.is_some();
-        let hash = (!is_safe).then(|| self.user_hash(tenant, user).0.to_vec());
+        // What was read with a question of ours is of now: an erasure would have taken the question, too.
+        let may_be_of_the_erased = new.query_id.is_none() || basis != Basis::Read;
+        let hash = may_be_of_the_erased.then(|| self.user_hash(tenant, user).0.to_vec());
         [
             tenant.into(),
             user.into(),

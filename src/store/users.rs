@@ -108,7 +108,7 @@ impl Store {
         let lines = self
             .db
             .rows(
-                "SELECT u.revision, p.position, p.preference_id, p.outcome, p.weight, p.created, f.delta
+                "SELECT u.revision, p.position, p.preference_id, p.outcome, p.weight, p.created, f.delta, u.created
                  FROM users u
                  LEFT JOIN preference p
                    ON p.tenant = u.tenant AND p.user_id = u.user_id AND p.deleted IS NULL
@@ -121,7 +121,7 @@ impl Store {
             )
             .await?;
         let Some(first) = lines.first() else { return Ok(None) };
-        let revision = first.get(0)?;
+        let (revision, created) = (first.get(0)?, first.get(7)?);
         // A user without a live answer is one row of nulls.
         let has_answers = first.get::<Option<i64>>(1)?.is_some();
         let answers = if has_answers {
@@ -130,19 +130,20 @@ impl Store {
             Vec::new()
         };
         let posterior = posterior.map(|row| stored_posterior(&row, 0)).transpose()?.flatten();
-        Ok(Some(UserSnapshot { revision, posterior, answers }))
+        Ok(Some(UserSnapshot { revision, created, posterior, answers }))
     }
 
     /// Stores a fit that was made outside a commit (a refit for an activating model, or after a lapse), with the δ
-    /// it computed on the way, by log position.
+    /// it computed on the way, by log position, of the user who came at `created`.
     ///
     /// A fit of an older revision never replaces one of a newer; a user or line that went away meanwhile is passed
-    /// over.
+    /// over, whether or not somebody of the same name came since.
     pub async fn put_posterior(
         &self,
         tenant: &TenantId,
         user: &UserId,
         model: &ModelVersion,
+        created: UnixMillis,
         posterior: &StoredPosterior,
         deltas: &[(Revision, Vec<f64>)],
     ) -> Result<(), StoreError> {
@@ -152,15 +153,17 @@ impl Store {
             tx.execute(
                 "INSERT INTO preference_feature (tenant, user_id, position, model_version, delta)
                  SELECT p.tenant, p.user_id, p.position, $4, $5 FROM preference p
+                 JOIN users u ON u.tenant = p.tenant AND u.user_id = p.user_id AND u.created = $6
                  WHERE p.tenant = $1 AND p.user_id = $2 AND p.position = $3
                  ON CONFLICT (tenant, user_id, position, model_version) DO UPDATE SET delta = excluded.delta",
-                values![tenant, user, *position, model, delta.as_slice()],
+                values![tenant, user, *position, model, delta.as_slice(), created],
             )
             .await?;
         }
         tx.execute(
             "INSERT INTO user_posterior (tenant, user_id, model_version, revision, coefficients, hessian, answers)
-             SELECT u.tenant, u.user_id, $3, $4, $5, $6, $7 FROM users u WHERE u.tenant = $1 AND u.user_id = $2
+             SELECT u.tenant, u.user_id, $3, $4, $5, $6, $7 FROM users u
+             WHERE u.tenant = $1 AND u.user_id = $2 AND u.created = $8
              ON CONFLICT (tenant, user_id, model_version) DO UPDATE
              SET revision = excluded.revision, coefficients = excluded.coefficients, hessian = excluded.hessian,
                  answers = excluded.answers
@@ -172,7 +175,8 @@ impl Store {
                 posterior.revision,
                 posterior.coefficients.as_slice(),
                 posterior.hessian.as_slice(),
-                posterior.answers
+                posterior.answers,
+                created
             ],
         )
         .await?;

@@ -182,9 +182,10 @@ on_both_stores! {
         let (_, _, before) = app.generate(request.clone()).await.unwrap();
         let fitted = app.get_user("ada").await.unwrap();
 
-        let stored = app.engine.store().user(&tenant, &ada, &version).await.unwrap().unwrap().posterior.unwrap();
+        let row = app.engine.store().user(&tenant, &ada, &version).await.unwrap().unwrap();
+        let stored = row.posterior.unwrap();
         let damaged = StoredPosterior { coefficients: vec![f64::NAN; stored.coefficients.len()], ..stored };
-        app.engine.store().put_posterior(&tenant, &ada, &version, &damaged, &[]).await.unwrap();
+        app.engine.store().put_posterior(&tenant, &ada, &version, row.created, &damaged, &[]).await.unwrap();
         let (started, _, after) = app.generate(request).await.unwrap();
         assert_eq!((started.revision, after.text, after.reward), (1, before.text, before.reward));
         assert_eq!(app.get_user("ada").await.unwrap(), fitted);

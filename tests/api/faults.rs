@@ -166,28 +166,29 @@ async fn a_question_takes_two_round_trips_and_an_answer_one_where_the_person_is_
         let query = app.ask("ada").await;
         app.submit(answer("ada", &query.query_id, Outcome::First)).await.unwrap();
     }
-    let before = proxy.round_trips();
-    let request = NextQueryRequest { request_id: request_id(), ..from_pool("ada", "topics") };
-    let query = app.next_query(request).await.unwrap().queries.remove(0);
-    let asked = proxy.round_trips();
-    let request = SubmitPreferenceRequest {
-        request_id: request_id(),
-        ..answer("ada", &query.query_id, Outcome::First)
-    };
-    app.submit(request).await.unwrap();
-    let answered = proxy.round_trips();
-    assert_eq!((asked - before, answered - asked), (2, 1));
-    app.submit(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
-    assert_eq!(proxy.round_trips() - answered, 1);
-    // An undo forgets them, and their next answer is read and written.
-    let mut trips = 0;
-    for _ in 0..3 {
+    // A question, an answer to it, one to the caller's own texts, and one after an undo, which forgets the person: the least of
+    // some, since a connection that rested for a second is asked whether it lives.
+    let mut least = [usize::MAX; 4];
+    for _ in 0..4 {
+        let mut trips = vec![proxy.round_trips()];
+        let request = NextQueryRequest { request_id: request_id(), ..from_pool("ada", "topics") };
+        let query = app.next_query(request).await.unwrap().queries.remove(0);
+        trips.push(proxy.round_trips());
+        let request = SubmitPreferenceRequest {
+            request_id: request_id(),
+            ..answer("ada", &query.query_id, Outcome::First)
+        };
+        app.submit(request).await.unwrap();
+        trips.push(proxy.round_trips());
+        app.submit(judge("ada", ("x", "a b c", "d"), Outcome::First)).await.unwrap();
+        trips.push(proxy.round_trips());
         let undone = app.list_preferences("ada").await.unwrap().remove(0);
         app.delete_preference("ada", &undone.preference_id).await.unwrap();
         let before = proxy.round_trips();
         app.submit(judge("ada", ("x", "a b c", "d e"), Outcome::First)).await.unwrap();
-        trips = proxy.round_trips() - before;
+        let taken = trips.windows(2).map(|two| two[1] - two[0]).chain([proxy.round_trips() - before]);
+        least.iter_mut().zip(taken).for_each(|(least, taken)| *least = taken.min(*least));
     }
-    assert_eq!(trips, 2);
+    assert_eq!(least, [2, 1, 1, 2]);
     app.stop().await;
 }

@@ -52,6 +52,8 @@ fn histories_on_two_replicas_and_postgres_end_as_a_serial_one() {
     let test = "histories_on_two_replicas_and_postgres_end_as_a_serial_one";
     let Some(world) = runtime.block_on(World::on_postgres(test)) else { return };
     follow(&runtime, &world);
+    let (right, wrong) = world.guesses();
+    assert!(right > 0 && wrong > 0, "{right} and {wrong} guesses");
     runtime.block_on(world.stop());
 }
 

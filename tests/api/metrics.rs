@@ -51,6 +51,8 @@ async fn calls_and_batches_are_counted_and_no_text_or_user_is_shown() {
     assert_eq!(value("pref_model_cache_hits_total{", &model), 2.0);
     assert_eq!(value("pref_model_queue_depth{", &model), 0.0);
     assert!(value("pref_model_batch_time_seconds_sum{", &model) > 0.0);
+    // On SQLite, which is no round trip away, nobody is.
+    assert_eq!(value("pref_recent_people", &[]), 0.0);
     assert!(shown.ends_with("# EOF\n"), "{shown}");
     for secret in ["ada-lovelace", "nobody-knows", "friend", "rest?"] {
         assert!(!shown.contains(secret), "{secret}");

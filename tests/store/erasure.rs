@@ -42,7 +42,7 @@ async fn erasure_leaves_no_trace_in_any_table(f: &Fixture) {
     let key = request(RequestId::random(), 1, NAME);
     f.store.delete_preference(&tenant(), &ada, undone, 2, NOW, &[], Some(&key)).await.unwrap();
     let fit = StoredPosterior { revision: 3, answers: 1, coefficients: vec![1.0], hessian: vec![1.0] };
-    f.store.put_posterior(&tenant(), &ada, &model("m2"), &fit, &[(1, vec![1.0])]).await.unwrap();
+    f.store.put_posterior(&tenant(), &ada, &model("m2"), NOW, &fit, &[(1, vec![1.0])]).await.unwrap();
     let given = [choice(CompletionId::random(), 0, "completion for ada")];
     f.store.save_choices(&tenant(), &ada, &given, NOW).await.unwrap();
     let given = [choice(CompletionId::random(), 0, "completion for bob")];

@@ -101,17 +101,23 @@ async fn a_refit_replaces_only_an_older_one(f: &Fixture) {
         hessian: vec![4.0],
     };
     let deltas = [(1, vec![1.0]), (2, vec![2.0]), (7, vec![7.0])];
-    f.store.put_posterior(&tenant(), &ada, &model("m2"), &fit(2, 2), &deltas).await.unwrap();
+    f.store.put_posterior(&tenant(), &ada, &model("m2"), NOW, &fit(2, 2), &deltas).await.unwrap();
     let old = fit(1, 1);
-    f.store.put_posterior(&tenant(), &ada, &model("m2"), &old, &[]).await.unwrap();
+    f.store.put_posterior(&tenant(), &ada, &model("m2"), NOW, &old, &[]).await.unwrap();
 
     let snapshot = f.store.user_snapshot(&tenant(), &ada, &model("m2")).await.unwrap().unwrap();
     assert_eq!(snapshot.posterior, Some(fit(2, 2)));
     let deltas: Vec<_> = snapshot.answers.into_iter().map(|answer| answer.delta).collect();
     assert_eq!(deltas, [Some(vec![1.0]), Some(vec![2.0])]);
 
+    // Nor one of somebody who came again one of who they were before.
+    let newer = fit(3, 3);
+    f.store.put_posterior(&tenant(), &ada, &model("m2"), NOW - 1, &newer, &[(1, vec![9.0])]).await.unwrap();
+    let again = f.store.user_snapshot(&tenant(), &ada, &model("m2")).await.unwrap().unwrap();
+    assert_eq!((again.posterior, &again.answers[0].delta), (Some(fit(2, 2)), &Some(vec![1.0])));
+
     // Of a user who is not there it makes nothing.
-    f.store.put_posterior(&tenant(), &user("bob"), &model("m2"), &old, &[]).await.unwrap();
+    f.store.put_posterior(&tenant(), &user("bob"), &model("m2"), NOW, &old, &[]).await.unwrap();
     assert_eq!(f.store.user(&tenant(), &user("bob"), &model("m2")).await.unwrap(), None);
 }
 
@@ -128,7 +134,7 @@ async fn users_lag_until_they_are_refitted(f: &Fixture) {
 
     let fit = StoredPosterior { revision: 1, answers: 1, coefficients: vec![3.0], hessian: vec![4.0] };
     for name in ["ada", "bob", "eve"] {
-        f.store.put_posterior(&tenant(), &user(name), &model("m2"), &fit, &[]).await.unwrap();
+        f.store.put_posterior(&tenant(), &user(name), &model("m2"), NOW, &fit, &[]).await.unwrap();
     }
     assert_eq!(f.store.lagging_users(&tenant(), &model("m2"), None, 10).await.unwrap(), []);
     f.answer(&user("bob"), preference(comparison("x", "a", "c"))).await;

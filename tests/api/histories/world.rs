@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pref::domain::TenantId;
-use pref::engine::{Engine, EngineConfig, ServingModel};
+use pref::engine::{Engine, EngineConfig, RecentMetrics, ServingModel};
 use pref::service::proto::candidate_service_client::CandidateServiceClient;
 use pref::service::{ServiceConfig, serve};
 use pref::store::{Database, Store, StoreConfig, StoreError};
@@ -34,6 +34,7 @@ pub(super) struct World {
     calls: AtomicUsize,
     attempts: AtomicUsize,
     kills: AtomicUsize,
+    recent: RecentMetrics,
     _folders: Vec<TempDir>,
     _database: Option<TestDatabase>,
 }
@@ -78,9 +79,9 @@ impl World {
         drop(engine);
         folders.push(second);
 
-        let mut started = Vec::new();
+        let (mut started, recent) = (Vec::new(), RecentMetrics::default());
         for _ in 0..replicas {
-            started.push(RwLock::new(Replica::start(&store).await));
+            started.push(RwLock::new(Replica::start(&store, &recent).await));
         }
         let world = Self {
             store,
@@ -90,6 +91,7 @@ impl World {
             calls: AtomicUsize::new(0),
             attempts: AtomicUsize::new(0),
             kills: AtomicUsize::new(0),
+            recent,
             _folders: folders,
             _database: database,
         };
@@ -111,11 +113,21 @@ impl World {
         format!("person {}", self.people.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// How often what a server remembered of a person was right, and how often it was wrong.
+    pub(super) fn guesses(&self) -> (u64, u64) {
+        (self.recent.guesses(true), self.recent.guesses(false))
+    }
+
     /// What was done so far.
     pub(super) fn summary(&self) -> String {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let (calls, attempts, kills) = (count(&self.calls), count(&self.attempts), count(&self.kills));
-        format!("{calls} calls in {attempts} attempts, {kills} kills, {} people", count(&self.people))
+        let people = count(&self.people);
+        let (right, wrong) = self.guesses();
+        format!(
+            "{calls} calls in {attempts} attempts, {kills} kills, {people} people; {right} of {} guesses right",
+            right + wrong
+        )
     }
 
     /// Makes a call until it is answered one way or the other, at `first` and then at the others in turn.
@@ -145,7 +157,7 @@ impl World {
         self.kills.fetch_add(1, Ordering::Relaxed);
         let mut replica = self.replicas[which].write().await;
         replica.die();
-        *replica = Replica::start(&self.store).await;
+        *replica = Replica::start(&self.store, &self.recent).await;
     }
 
     pub(super) async fn stop(self) {
@@ -162,8 +174,9 @@ impl Replica {
         }
     }
 
-    async fn start(store: &StoreConfig) -> Self {
+    async fn start(store: &StoreConfig, recent: &RecentMetrics) -> Self {
         let runtime = runtime();
+        let recent_metrics = recent.clone();
         let (tell, told) = oneshot::channel();
         let store = store.clone();
         runtime.spawn(async move {
@@ -175,7 +188,11 @@ impl Replica {
                     Err(error) => panic!("the store opens: {error}"),
                 }
             };
-            let config = EngineConfig { change_poll: Duration::from_millis(200), ..EngineConfig::default() };
+            let config = EngineConfig {
+                change_poll: Duration::from_millis(200),
+                recent_metrics,
+                ..EngineConfig::default()
+            };
             let engine = Engine::new(store, config);
             engine.load_active_models().await.expect("the models load");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

@@ -11,9 +11,11 @@ impl Engine {
     pub async fn delete_user(&self, tenant: &TenantId, user: &UserId) -> Result<(), EngineError> {
         let _turn = self.turn(tenant, user).await;
         let trained_on = self.models_trained_on(tenant, user).await?;
-        self.shared.recent.erase(self.store().user_hash(tenant, user));
         match self.store().delete_user(tenant, user, &trained_on, self.now()).await? {
-            Erasure::Erased | Erasure::AlreadyErased => Ok(()),
+            Erasure::Erased | Erasure::AlreadyErased => {
+                self.shared.recent.erase(self.store().user_hash(tenant, user));
+                Ok(())
+            }
             Erasure::NotFound => Err(EngineError::UserNotFound(user.clone())),
         }
     }

@@ -2,8 +2,9 @@
 //! erased.
 //!
 //! A notification makes a change known within milliseconds. It is a hint only: every so often, and whenever the connection
-//! that brings them was lost, the tables themselves are asked. Nothing rests on it but who may be
-//! remembered between calls, which is nobody while an erasure might go unheard, and how soon a server is up to date: a pool's revision comes with every question, and who is served by the model before has their answers counted under it.
+//! that brings them was lost, the tables themselves are asked. How soon a server is up to date
+//! rests on it: a pool's revision comes with every question, and who is served by the model before has their answers counted
+//! under it. So does who may be remembered between calls, which is nobody while an erasure might go unheard.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

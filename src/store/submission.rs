@@ -84,8 +84,8 @@ impl Store {
     }
 
     /// [`Store::append_preference`] in one statement, which is a transaction of its own; false where nothing was changed, for
-    /// whatever reason: another revision or `basis`, somebody who was erased lately, a repeat, a log that is locked, a long text, a first answer to no question
-    /// of ours, whose person need not be there yet.
+    /// whatever reason: another revision or `basis`, somebody who was erased lately, a repeat, a log that is locked, a long text, a
+    /// first answer to no question of ours, whose person need not be there yet.
     pub async fn append_at_once(
         &self,
         tenant: &TenantId,
@@ -152,7 +152,8 @@ impl Store {
 
 /// Many answers, each on top of the revision that it expects. Passed over is a log that somebody else has locked, so that nobody
 /// waits for another person's; one that has been changed or erased meanwhile (the lock is taken on the row as it is
-/// now, while all else sees the database as it was when the statement began); and an answer that was logged before, or to a
+/// now, while all else sees the database as it was when the statement began); one that rests on memory, where its person was
+/// erased lately or, for a comparison of the caller's own, was asked a question since; and an answer that was logged before, or to a
 /// question that is not there, which would violate a key and take all others with it. What is not there is asked for as
 /// `(SELECT …) IS NULL`, which looks a key up for each; for NOT EXISTS Postgres reads a table to its end where it had not been
 /// analysed when the plan was made.

@@ -19,7 +19,7 @@ pub struct Set {
     pub(super) train_embeddings: DMatrix<f64>,
     /// h of the texts of [`Set::test`], N × d.
     pub(super) test_embeddings: DMatrix<f64>,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 impl Set {

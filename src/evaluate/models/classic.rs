@@ -37,13 +37,17 @@ impl Classic {
     }
 
     /// The ridge strength of [`Classic::train`].
-    pub(super) fn ridge(corpus: &Corpus<'_>) -> Result<f64, EvaluateError> {
+    pub(in crate::evaluate) fn ridge(corpus: &Corpus<'_>) -> Result<f64, EvaluateError> {
         let problem = Problem::new(&corpus.comparisons(&corpus.train))?;
         Ok(problem.tune_classic(&corpus.validation, &mut ())?.ridge)
     }
 
     /// On some judgments, with a ridge strength given.
-    pub(super) fn fit(corpus: &Corpus<'_>, part: &[Observation], ridge: f64) -> Result<Self, EvaluateError> {
+    pub(in crate::evaluate) fn fit(
+        corpus: &Corpus<'_>,
+        part: &[Observation],
+        ridge: f64,
+    ) -> Result<Self, EvaluateError> {
         let fit = Problem::new(&corpus.comparisons(part))?.classic(ridge, TIE_WEIGHT)?;
         Ok(Self { weights: fit.weights })
     }

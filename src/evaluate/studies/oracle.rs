@@ -1,32 +1,30 @@
 //! What limits a learned φ: how much of the gain that the true attribute scores reach is reached from text.
 //!
-//! On the synthetic Attributes set the truth is known. Three φ meet the same new people: the one learned from judgments, the
-//! best linear readout of the true scores from the same embeddings, and the scores themselves. From truth to readout the
-//! embedding loses, from readout to learned the judgments and the factorization. Each φ is told the answers to the questions
-//! that the learned one asked, to its own, and to random ones: whoever knows more also asks better.
+//! On the synthetic Attributes set the truth is known. Four φ meet the same new people: the one learned from judgments, the
+//! best linear readout of the true scores from the same embeddings, the scores of the seven attributes beside the classic
+//! reward, and all true scores, quality among them. From truth to readout the embedding loses, from readout to learned the
+//! judgments and the factorization. Each φ is told the answers to the questions that the learned one asked, to its own, and
+//! to random ones: whoever knows more also asks better.
 //!
-//! The truth also knows better than any reward read from text what everybody likes, before the first answer. What answers
-//! add to that is shown beside the gain over the classic reward.
+//! Quality is what everybody likes and no attribute of App. B.1: who is told it knows better than any reward read from text
+//! before the first answer. With the attributes alone, what all like is known as well as the classic reward knows it. What
+//! answers add is shown beside the gain over the classic reward.
+
+mod told;
 
 use std::fmt;
-use std::sync::Arc;
 
-use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 
+use self::told::Trained;
 use super::{Chart, Pictured, cell};
-use crate::evaluate::attributes::{Config, FEATURES, Population};
-use crate::evaluate::contestants::Entry;
-use crate::evaluate::models::Factored;
+use crate::evaluate::attributes::Config;
 use crate::evaluate::protocol::people;
 use crate::evaluate::report::{Means, means as add_means};
 use crate::evaluate::study::run;
-use crate::evaluate::{Contestants, Curve, EvaluateError, Method, Protocol, Set};
-use crate::math::factorization::{EmOptions, empirical_bayes};
+use crate::evaluate::{Curve, EvaluateError, Method, Protocol};
 use crate::math::metrics::{Estimate, mean_and_standard_error};
-use crate::math::{Acquisition, Evidence};
 use crate::model::Backbone;
-use crate::train::Dataset;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -55,7 +53,7 @@ pub struct Oracle {
 /// One φ's gain and what part of the true scores' gain that is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Share {
-    /// `learned`, `readout` or `true scores`.
+    /// `learned`, `readout`, `attributes` or `true scores`.
     pub features: &'static str,
     /// Whose questions were answered.
     pub questions: Questions,
@@ -67,6 +65,9 @@ pub struct Share {
     pub gain_se: Option<f64>,
     /// Over the same mean for the true scores after such questions.
     pub share: f64,
+    /// Over the same mean for the attributes' scores beside the classic reward; nothing without answers, when these know no more
+    /// than the classic reward.
+    pub share_of_attributes: Option<f64>,
     /// Mean over people of AUC less that of the same φ before the first answer: what knowing the person is worth.
     pub personal_mean: f64,
     /// Its standard error.
@@ -110,14 +111,12 @@ impl Questions {
 
 const LEARNED: &str = "learned";
 const READOUT: &str = "readout";
+/// The attributes' true scores, and the classic reward in place of quality.
+const ATTRIBUTES_TOLD: &str = "attributes";
 const TRUE: &str = "true scores";
-const FEATURE_SETS: [&str; 3] = [TRUE, READOUT, LEARNED];
-/// Weight of a tie for the prior of known features; the middle of what trainings choose.
-const TIE_WEIGHT: f64 = 0.25;
-/// Ridge of the readout as a share of each feature's variance: by R² on prompts held out, it hardly matters.
-const RIDGE: f64 = 0.1;
+const FEATURE_SETS: [&str; 4] = [TRUE, ATTRIBUTES_TOLD, READOUT, LEARNED];
 
-/// Runs every seed: a set, a split, a training, and the three φ before the people of the unseen quadrant.
+/// Runs every seed: a set, a split, a training, and the four φ before the people of the unseen quadrant.
 ///
 /// # Errors
 /// A set without people to ask; texts that the backbone cannot embed.
@@ -148,10 +147,11 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
             }
         }
     }
-    let truth = |of: &Line| {
-        lines.iter().find(|l| l.features == TRUE && l.questions == of.questions && l.answers == of.answers)
+    let told = |features: &str, of: &Line| {
+        lines.iter().find(|l| (l.features, l.questions, l.answers) == (features, of.questions, of.answers))
     };
-    let shares = lines.iter().filter_map(|line| line.share(truth(line)?)).collect();
+    let shares =
+        lines.iter().filter_map(|line| line.share(told(TRUE, line)?, told(ATTRIBUTES_TOLD, line)?)).collect();
     Ok(Oracle { users, shares })
 }
 
@@ -184,12 +184,14 @@ impl Line {
         self.personal.extend(own.iter().filter_map(|(user, auc)| Some(auc - before.get(user)?)));
     }
 
-    fn share(&self, truth: &Self) -> Option<Share> {
+    fn share(&self, truth: &Self, attributes: &Self) -> Option<Share> {
         let Estimate { mean: gain_mean, standard_error: gain_se, .. } = mean_and_standard_error(&self.gains)?;
         let Estimate { mean: personal_mean, standard_error: personal_se, .. } =
             mean_and_standard_error(&self.personal)?;
         let (gain, personal) =
             (mean_and_standard_error(&truth.gains)?.mean, mean_and_standard_error(&truth.personal)?.mean);
+        let of_attributes = mean_and_standard_error(&attributes.gains)?.mean;
+        let is_asked = self.answers > 0;
         Some(Share {
             features: self.features,
             questions: self.questions,
@@ -197,121 +199,12 @@ impl Line {
             gain_mean,
             gain_se,
             share: gain_mean / gain,
+            share_of_attributes: is_asked.then(|| gain_mean / of_attributes),
             personal_mean,
             personal_se,
-            personal_share: (self.answers > 0).then(|| personal_mean / personal),
+            personal_share: is_asked.then(|| personal_mean / personal),
         })
     }
-}
-
-/// One seed's data, the truth of its texts, and what was learned from its judgments.
-struct Trained {
-    set: Set,
-    /// N × [`FEATURES`]
-    train_scores: DMatrix<f64>,
-    test_scores: DMatrix<f64>,
-    learned: Contestants,
-}
-
-impl Trained {
-    fn new(backbone: &dyn Backbone, config: &OracleConfig, seed: u64) -> Result<Self, EvaluateError> {
-        let set = Set::new(backbone, &config.set, seed)?;
-        let learned = set.contestants(
-            &[Method::Classic, Method::Pref, Method::Random],
-            config.base_functions,
-            &mut |_| {},
-        )?;
-        let (train_scores, test_scores) =
-            (scores(&set.population, &set.train), scores(&set.population, &set.test));
-        Ok(Self { set, train_scores, test_scores, learned })
-    }
-
-    /// A φ with its prior, asking by information gain and at random.
-    fn known(&self, features: &str) -> Result<Known, EvaluateError> {
-        if features == LEARNED {
-            return Ok(Known { choosing: self.learned(Method::Pref), drawing: self.learned(Method::Random) });
-        }
-        let (train, test) = if features == READOUT {
-            let map = readout(&self.set.train_embeddings, &self.train_scores)?;
-            (&self.set.train_embeddings * &map, &self.set.test_embeddings * &map)
-        } else {
-            (self.train_scores.clone(), self.test_scores.clone())
-        };
-        let options = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
-        let prior = Arc::new(empirical_bayes(&evidence(&self.set.train, &train), train.ncols(), &options)?);
-        let texts = Arc::new(test.transpose());
-        let asking = |by| Entry::new(Arc::new(Factored::served(prior.clone(), by)), texts.clone());
-        Ok(Known { choosing: asking(Acquisition::InformationGain), drawing: asking(Acquisition::Random) })
-    }
-
-    /// A φ before people who answer these questions, and the classic reward.
-    fn contestants(&self, known: &Known, questions: Questions) -> Contestants {
-        let entry = match questions {
-            Questions::Own => known.choosing.clone(),
-            Questions::Random => known.drawing.clone(),
-            Questions::Learned => {
-                Entry { asker: Some(Arc::new(self.learned(Method::Pref))), ..known.choosing.clone() }
-            }
-        };
-        let classic = (Method::Classic, self.learned(Method::Classic));
-        Contestants::from_entries([(questions.method(), entry), classic])
-    }
-
-    fn learned(&self, method: Method) -> Entry {
-        self.learned.get(method).expect("trained in Trained::new").clone()
-    }
-}
-
-/// A φ, by how it asks when it is the one who asks.
-struct Known {
-    choosing: Entry,
-    drawing: Entry,
-}
-
-/// The true scores of every text.
-fn scores(population: &Population, data: &Dataset) -> DMatrix<f64> {
-    let mut scores = DMatrix::zeros(data.text_count(), FEATURES);
-    for text in 0..data.text_count() {
-        let (prompt, response) = data.text(text);
-        let traits =
-            population.traits(prompt, response).expect("the data are this population's own judgments");
-        scores.row_mut(text).iter_mut().zip(traits.features()).for_each(|(to, from)| *to = from);
-    }
-    scores
-}
-
-/// Every user's judgments with the differences of known features (N × J).
-fn evidence(data: &Dataset, features: &DMatrix<f64>) -> Vec<Vec<Evidence>> {
-    let mut evidence = vec![Vec::new(); data.users().len()];
-    for row in data.rows() {
-        let pair = data.pairs()[row.pair];
-        evidence[row.user].push(Evidence {
-            delta: (features.row(pair.first) - features.row(pair.second)).transpose(),
-            preference: row.preference,
-            weight: row.weight * if row.is_decided() { 1.0 } else { TIE_WEIGHT },
-        });
-    }
-    evidence
-}
-
-/// The d × J map from embeddings to scores by ridge regression on centred columns.
-fn readout(embeddings: &DMatrix<f64>, scores: &DMatrix<f64>) -> Result<DMatrix<f64>, EvaluateError> {
-    let centred = |matrix: &DMatrix<f64>| {
-        let mut centred = matrix.clone();
-        let mean = matrix.row_mean();
-        centred.row_iter_mut().for_each(|mut row| row -= &mean);
-        centred
-    };
-    let (h, y) = (centred(embeddings), centred(scores));
-    let mut gram = h.transpose() * &h;
-    let variance: DVector<f64> = gram.diagonal();
-    // Coordinates in which no text differs get a ridge too, and no weight.
-    let least = 1e-9 * variance.max().max(f64::MIN_POSITIVE);
-    gram.set_diagonal(&variance.map(|v| v * (1.0 + RIDGE) + least));
-    let factor = gram
-        .cholesky()
-        .ok_or(crate::math::MathError::NotPositiveDefinite { what: "the readout's system" })?;
-    Ok(factor.solve(&(h.transpose() * y)))
 }
 
 impl Pictured for Oracle {
@@ -336,25 +229,34 @@ impl fmt::Display for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} people new to their models: gain over the classic reward, gain over the same features before the first \
-             answer, and their shares of the true scores'",
+            "{} people new to their models: gain over the classic reward, its shares of the true scores' and of the \
+             attributes', gain over the same features before the first answer, and its share of the true scores'",
             self.users
         )?;
         writeln!(
             f,
-            "{:<14}{:<10}{:>9}{:>20}{:>8}{:>20}{:>8}",
-            "features", "asked by", "answers", "over classic", "share", "over no answers", "share"
+            "{:<14}{:<10}{:>9}{:>20}{:>8}{:>15}{:>20}{:>8}",
+            "features",
+            "asked by",
+            "answers",
+            "over classic",
+            "share",
+            "of attributes'",
+            "over no answers",
+            "share"
         )?;
         for s in &self.shares {
             let (gain, personal) =
                 (cell(s.gain_mean, s.gain_se, true), cell(s.personal_mean, s.personal_se, true));
-            let personal_share =
-                s.personal_share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
+            let percent =
+                |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
+            let [share, of_attributes, personal_share] =
+                [Some(s.share), s.share_of_attributes, s.personal_share].map(percent);
             let (features, questions, answers) = (s.features, s.questions.name(), s.answers);
-            let share = format!("{:.0}%", 100.0 * s.share);
             writeln!(
                 f,
-                "{features:<14}{questions:<10}{answers:>9}{gain:>20}{share:>8}{personal:>20}{personal_share:>8}"
+                "{features:<14}{questions:<10}{answers:>9}{gain:>20}{share:>8}{of_attributes:>15}{personal:>20}\
+                 {personal_share:>8}"
             )?;
         }
         Ok(())
@@ -383,26 +285,29 @@ mod tests {
             line.map(|share| share.gain_mean).unwrap()
         };
         for questions in Questions::ALL {
-            let [truth, readout, learned] = FEATURE_SETS.map(|features| gain(features, questions));
+            let [truth, attributes, readout, learned] =
+                FEATURE_SETS.map(|features| gain(features, questions));
             assert!(truth > readout && readout > 0.05 && learned > 0.0, "{found}");
+            assert!(truth > attributes && attributes > learned, "{found}");
         }
         assert_eq!(gain(LEARNED, Questions::Learned), gain(LEARNED, Questions::Own));
         assert_ne!(gain(TRUE, Questions::Learned), gain(TRUE, Questions::Own));
         for questions in Questions::ALL {
             assert_eq!(serde_json::to_value(questions).unwrap(), questions.name());
         }
-        let before = found.shares.iter().find(|s| s.features == TRUE && s.answers == 0).unwrap();
+        let before = |features: &str| {
+            found.shares.iter().find(|s| s.features == features && s.answers == 0).unwrap().clone()
+        };
+        let unasked = before(ATTRIBUTES_TOLD);
+        assert!(
+            unasked.gain_mean.abs() < 0.01,
+            "what all like is known as the classic reward knows it: {found}"
+        );
+        assert_eq!(unasked.share_of_attributes, None);
+        let before = before(TRUE);
         assert!(before.gain_mean > 0.0, "the truth knows what everybody likes: {found}");
         assert_eq!((before.personal_mean, before.personal_share), (0.0, None));
         let known = found.shares.iter().find(|s| s.features == TRUE && s.answers == 10).unwrap();
         assert!((known.personal_mean - (known.gain_mean - before.gain_mean)).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_readout_finds_a_linear_map_and_ignores_what_never_differs() {
-        let h = DMatrix::from_fn(50, 3, |t, k| if k == 2 { 7.0 } else { ((t * (k + 3)) % 11) as f64 });
-        let y = &h * DMatrix::from_column_slice(3, 1, &[1.0, -2.0, 0.0]);
-        let map = readout(&h, &y).unwrap();
-        assert!((map[0] - 1.0).abs() < 0.3 && (map[1] + 2.0).abs() < 0.3 && map[2].abs() < 1e-6, "{map}");
     }
 }

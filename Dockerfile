@@ -10,7 +10,7 @@ COPY proto proto
 COPY migrations migrations
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --profile dist --locked --features "$FEATURES" && cp target/dist/pref /usr/local/bin/pref
+    cargo build --release --locked --features "$FEATURES" && cp target/release/pref /usr/local/bin/pref
 
 FROM debian:bookworm-slim
 # Certificates are for the model hub, object storage and Postgres over TLS.

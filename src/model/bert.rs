@@ -4,13 +4,13 @@ use candle_transformers::models::bert::BertModel;
 
 use super::batches::embed_batches;
 use super::encoder_config::{EncoderConfig, EncoderSettings};
-use super::hub::Snapshot;
 use super::kernels::Kernels;
 use super::layout::file_error;
 use super::opening::{Opening, Weights, probe};
 use super::packed_bert::PackedBert;
 use super::packed_modern_bert::PackedModernBert;
 use super::pooling::pooled;
+use super::snapshot::Snapshot;
 use super::tokens::{DEFAULT_TEMPLATE, TextTokenizer};
 use super::{Adapter, Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 

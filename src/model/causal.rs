@@ -7,12 +7,12 @@ use super::batches::embed_batches;
 use super::chat_template;
 use super::decoder_config::DecoderSettings;
 use super::decoder_files::{DecoderFiles, DecoderWeights};
-use super::hub::Snapshot;
 use super::kernels::Kernels;
 use super::layout::file_error;
 use super::opening::probe;
 use super::packed_decoder::{Family, PackedDecoder};
 use super::pooling::pooled;
+use super::snapshot::Snapshot;
 use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer};
 use super::{Adapter, Backbone, BackboneOptions, BackboneRecord, Embedding, ModelError, Text};
 

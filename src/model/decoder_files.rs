@@ -7,11 +7,11 @@ use tokenizers::Tokenizer;
 use super::chat_template::ChatTemplate;
 use super::decoder_config::{DecoderConfig, DecoderSettings, generation_ends};
 use super::gguf::{Gguf, Tensors};
-use super::hub::Snapshot;
 use super::kernels::Kernels;
 use super::layout::{file_error, read};
 use super::opening::{Opening, Weights};
 use super::packed_decoder::{PackedDecoder, Projection};
+use super::snapshot::Snapshot;
 use super::tokens::{parse, plain};
 use super::{BackboneOptions, DeviceChoice, FloatType, ModelError};
 

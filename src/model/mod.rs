@@ -13,11 +13,13 @@ mod artifact;
 mod backbone;
 mod batches;
 mod bert;
+mod by_name;
 mod causal;
 mod chat_template;
 mod concat;
 mod decoder_config;
 mod decoder_files;
+mod device;
 #[cfg(test)]
 mod drawn_weights;
 mod encoder_config;
@@ -47,6 +49,7 @@ mod pooling;
 mod resident;
 mod reward;
 mod rope;
+mod snapshot;
 mod static_embedding;
 mod stored_folder;
 mod tokens;
@@ -57,11 +60,10 @@ mod weights;
 
 pub use adapter::Adapter;
 pub use artifact::Artifact;
-pub use backbone::{
-    Backbone, BackboneOptions, BackboneRecord, DeviceChoice, Embedding, Text, has_weights, open_backbone,
-    open_tuned,
-};
+pub use backbone::{Backbone, BackboneOptions, BackboneRecord, Embedding, Text};
+pub use by_name::{has_weights, open_backbone, open_tuned};
 pub use chat_template::Message;
+pub use device::DeviceChoice;
 pub use error::ModelError;
 pub use examples::{Example, Examples};
 pub use float_type::FloatType;

@@ -5,9 +5,9 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::hub::Snapshot;
 use super::layout::{Module, file_error, optional};
 use super::opening::{Opening, Weights};
+use super::snapshot::Snapshot;
 use super::tokens::{DEFAULT_TEMPLATE, Template, TextTokenizer, parse};
 use super::{Backbone, BackboneOptions, BackboneRecord, Embedding, FloatType, ModelError, Text};
 

@@ -9,8 +9,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::hub::{Snapshot, is_wanted, only_gguf};
 use super::location::{ArtifactLocation, block_on};
+use super::snapshot::{Snapshot, is_wanted, only_gguf};
 use super::{BackboneOptions, ModelError};
 
 /// Whether `spec` is the URL of a folder.

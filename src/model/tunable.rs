@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 
-use super::backbone::{Network, locate_network};
 use super::bert::{BertReader, PackedEncoder};
+use super::by_name::{Network, locate_network};
 use super::causal::CausalReader;
 use super::kernels::Kernels;
 use super::opening::Weights;

@@ -8,6 +8,7 @@
 
 mod auth;
 mod chat;
+mod completion;
 mod error;
 mod feedback;
 mod models;

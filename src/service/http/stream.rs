@@ -4,7 +4,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
 
-use super::chat::{Head, Outcome, Permit, Usage, outcome, reason, usage};
+use super::completion::{Head, Outcome, Permit, Usage, outcome, reason, usage};
 use super::error::HttpError;
 use crate::engine::{EngineError, Generated, Generation, GenerationEvent};
 

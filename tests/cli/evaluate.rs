@@ -224,8 +224,8 @@ fn the_oracle_and_the_ceiling_print_what_they_write() {
     assert!(table.contains("true scores") && table.contains("3 people"), "{table}");
     assert_eq!(
         read(&json)["shares"].as_array().unwrap().len(),
-        18,
-        "three features, three askers, 0 and 4 answers"
+        24,
+        "four features, three askers, 0 and 4 answers"
     );
     assert!(std::fs::read_to_string(&plot).unwrap().contains("readout"));
 

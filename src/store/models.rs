@@ -125,6 +125,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
+        tx.lock_activations(tenant).await?;
         require_model(&mut tx, tenant, model).await?;
         let active = tx
             .row(
@@ -154,6 +155,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;
+        tx.lock_activations(tenant).await?;
         let activating = tx
             .execute(
                 "UPDATE model_state SET changed = $3

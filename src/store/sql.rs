@@ -213,6 +213,16 @@ impl Tx {
         Ok(())
     }
 
+    /// Waits for whoever is changing the tenant's model, and keeps others from it until the transaction ends: of two that begin
+    /// at once neither would find the other. On SQLite a transaction that writes is alone anyway.
+    pub(super) async fn lock_activations(&mut self, tenant: &TenantId) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            let lock = "SELECT pg_advisory_xact_lock(hashtextextended('activation of ' || $1, 0))";
+            self.row(lock, values![tenant]).await?;
+        }
+        Ok(())
+    }
+
     async fn execute_of(&mut self, sql: SqlStr, values: &[Value<'_>]) -> Result<u64, sqlx::Error> {
         Ok(match self {
             Self::Postgres(tx) => on_lease!(tx.lease(), bound!(sql, values), execute)?.rows_affected(),

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pref::domain::{JobId, Outcome};
-use pref::store::{Append, NewPreference};
+use pref::store::{Append, ModelState, NewPreference};
 use tokio::sync::Barrier;
 
 use crate::fixture::{Fixture, NOW, answer_to, comparison, model, preference, request, tenant, user};
@@ -14,6 +14,7 @@ crate::on_both_engines!(
     two_outcomes_at_once_for_one_question,
     a_request_id_raced_for_has_one_reply,
     a_job_is_claimed_by_one_worker,
+    activations_at_once_leave_one_model_active,
 );
 
 /// Runs `call` for each of `0..n` at the same moment.
@@ -133,4 +134,25 @@ async fn a_job_is_claimed_by_one_worker(f: &Fixture) {
     let claimed: Vec<_> = claims.into_iter().flatten().map(|job| job.job_id).collect();
     assert_eq!(claimed.len(), 4);
     assert_eq!(claimed.iter().collect::<HashSet<_>>().len(), 4);
+}
+
+async fn activations_at_once_leave_one_model_active(f: &Fixture) {
+    let versions = ["m1", "m2"];
+    for version in versions {
+        f.store.register_model(Some(&tenant()), &model(version), "{}", "", NOW).await.unwrap();
+    }
+    for _ in 0..400 {
+        at_once(8, |i| {
+            let (store, version) = (f.store.clone(), model(versions[i % 2]));
+            async move {
+                if store.begin_activation(&tenant(), &version, NOW).await.unwrap() {
+                    store.finish_activation(&tenant(), &version, NOW).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let serving = f.store.serving_models(&tenant()).await.unwrap();
+        let states: Vec<_> = serving.iter().map(|row| row.state).collect();
+        assert_eq!(states, [ModelState::Active]);
+    }
 }

@@ -21,7 +21,7 @@ pub struct Contestants {
     entries: BTreeMap<Method, Entry>,
     pub(super) version: String,
     pub(super) trained: Vec<TrainedMethod>,
-    /// Digest of the judgments that they were trained on here.
+    /// Digest of the dataset that they were trained on here, or on a part of.
     pub(super) trained_on: Option<String>,
     /// Singular values of the factorization's start, where one was trained here.
     pub(super) spectrum: Vec<f64>,
@@ -156,9 +156,9 @@ impl Contestants {
                     let (random, tuning) = Fit::train(&corpus, j.or(Some(8)), Some(Start::Random))?;
                     (Arc::new(random.asking(crate::math::Acquisition::InformationGain)), tuning)
                 }
-                (Method::NoReg, Some((fit, tuning))) => {
-                    let free = fit.without_penalty(&corpus)?;
-                    (Arc::new(free.asking(crate::math::Acquisition::InformationGain)), tuning.clone())
+                (Method::NoReg, Some((fit, _))) => {
+                    let (free, tuning) = fit.without_penalty(&corpus)?;
+                    (Arc::new(free.asking(crate::math::Acquisition::InformationGain)), tuning)
                 }
                 (method, Some((fit, tuning))) => match method.acquisition() {
                     Some(acquisition) => (Arc::new(fit.asking(acquisition)), tuning.clone()),

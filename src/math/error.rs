@@ -1,6 +1,7 @@
 use thiserror::Error;
 
-/// Why a computation was refused. Nothing in this room panics on its input.
+/// Why a computation was refused. Numbers are checked; an index past the end of what it points into, or a
+/// matrix whose shape does not fit, is the caller's error and panics.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum MathError {
     /// A number is NaN or infinite.

@@ -10,8 +10,8 @@
 //! | value of a text that is not finished yet, for value-guided sampling | [`NormalEquations`] |
 //! | how well choices are predicted, §5 | [`metrics`] |
 //!
-//! `math` never sees a tensor, a text, a row or a socket, and imports no other room. It draws no randomness of its
-//! own, reads no clock, and gives the same result whatever the number of threads.
+//! `math` never sees a tensor, a text, a row or a socket, and imports no other room. It draws no randomness but
+//! from seeds, reads no clock, and gives the same result whatever the number of threads.
 
 mod acquisition;
 mod cholesky;

@@ -40,7 +40,7 @@ pub struct SolverReport {
     pub termination: Termination,
     /// Newton steps taken.
     pub iterations: usize,
-    /// Largest absolute entry of the gradient at the result.
+    /// Largest absolute entry of the gradient at the result; of a factorization, of the gradient by W in its last round.
     pub gradient_norm: f64,
     /// The objective at the result, in nats.
     pub objective: f64,
@@ -118,11 +118,14 @@ impl Posterior {
             return Err(MathError::Dimension {
                 what: "the Hessian's side".to_owned(),
                 expected: n,
-                given: hessian.nrows(),
+                given: if hessian.nrows() == n { hessian.ncols() } else { hessian.nrows() },
             });
         }
         for (j, &value) in coefficients.iter().enumerate() {
             finite(value, || format!("coefficient[{j}]"))?;
+        }
+        for (at, &value) in hessian.iter().enumerate() {
+            finite(value, || format!("hessian[{}, {}]", at % n, at / n))?;
         }
         let factor = cholesky::of(&hessian).ok_or(MathError::NotPositiveDefinite { what: "the Hessian" })?;
         Ok(Self { coefficients, hessian, factor, report: NOT_RUN })

@@ -29,9 +29,7 @@ pub struct Pool {
     features: Vec<f64>,
     /// Where each prompt's responses begin, and one end.
     starts: Vec<usize>,
-    /// Pairs that may be asked, a list for each prompt; all where there is no list.
-    askable: Option<Vec<Vec<(usize, usize)>>>,
-    /// How many pairs may be asked.
+    /// How many pairs there are.
     pairs: usize,
 }
 
@@ -104,8 +102,7 @@ impl Seen {
 impl Pool {
     /// What it takes of memory, in bytes.
     pub fn bytes(&self) -> usize {
-        let pairs = self.askable.iter().flatten().map(|pairs| size_of_val(&pairs[..])).sum::<usize>();
-        size_of_val(&self.features[..]) + size_of_val(&self.starts[..]) + pairs
+        size_of_val(&self.features[..]) + size_of_val(&self.starts[..])
     }
 
     /// A pool from φ (J) of each response of each prompt.
@@ -114,7 +111,7 @@ impl Pool {
     /// Features of different lengths or not finite, named by prompt and response.
     pub fn new<P: AsRef<[DVector<f64>]>>(prompts: &[P]) -> Result<Self, MathError> {
         let dimension = prompts.iter().find_map(|p| p.as_ref().first()).map_or(0, |phi| phi.len());
-        let mut pool = Self { dimension, features: Vec::new(), starts: vec![0], askable: None, pairs: 0 };
+        let mut pool = Self { dimension, features: Vec::new(), starts: vec![0], pairs: 0 };
         let mut responses = 0;
         for (p, prompt) in prompts.iter().enumerate() {
             for (r, phi) in prompt.as_ref().iter().enumerate() {
@@ -132,25 +129,6 @@ impl Pool {
         }
         pool.pairs = (0..pool.prompts()).map(|prompt| pool.pairs(prompt)).sum();
         Ok(pool)
-    }
-
-    /// The same pool with only the pairs given as (prompt, response, response) askable: where answers are recorded,
-    /// as in an evaluation, only what was recorded can be asked. A pair that the pool does not have is left out.
-    pub fn restricted_to(mut self, pairs: &[(usize, usize, usize)]) -> Self {
-        let mut askable = vec![Vec::new(); self.prompts()];
-        for &(prompt, one, other) in pairs {
-            let there = prompt < self.prompts() && one.max(other) < self.responses(prompt) && one != other;
-            if there {
-                askable[prompt].push((one.min(other), one.max(other)));
-            }
-        }
-        for pairs in &mut askable {
-            pairs.sort_unstable();
-            pairs.dedup();
-        }
-        self.pairs = askable.iter().map(Vec::len).sum();
-        self.askable = Some(askable);
-        self
     }
 
     /// Number of prompts.
@@ -186,7 +164,7 @@ impl Pool {
     }
 }
 
-/// Makes what every choice looks up, which the first would make otherwise: some ten milliseconds of all cores.
+/// Makes what every choice looks up, which the first would make otherwise: some tenth of a second of all cores.
 pub fn prepare() {
     acquisition::prepare_table();
 }

@@ -87,7 +87,7 @@ pub fn train_value_head(
 
     let mut best: Option<(f64, f64)> = None;
     for ridge in RIDGES {
-        let (left, _) = validation.residual(&learned.solve(ridge)?);
+        let left = validation.residual(&learned.solve(ridge)?);
         if best.is_none_or(|(least, _)| left < least) {
             best = Some((left, ridge));
         }

@@ -82,7 +82,8 @@ mod tests {
         assert!((x[0] - 1.0).abs() < 1e-3 && (x[1] + 2.0).abs() < 1e-3, "{x:?}");
         assert_eq!(steps, 400);
         // What is held out likes x₀ = ½ best, which is passed on the way.
-        let (x, steps) = descent.run(vec![0.0, 0.0], slope, Some(&|x| -(x[0] - 0.5).abs()));
-        assert!((x[0] - 0.5).abs() < 0.5 && steps < 100, "{x:?} {steps}");
+        let slow = Descent { rate: 0.005, ..descent };
+        let (x, steps) = slow.run(vec![0.0, 0.0], slope, Some(&|x| -(x[0] - 0.5).abs()));
+        assert!((x[0] - 0.5).abs() < 0.06 && steps < 200, "{x:?} {steps}");
     }
 }

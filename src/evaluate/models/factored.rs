@@ -48,27 +48,20 @@ impl Fit {
         let chosen = chosen.scaled(calibrate(&newcomers)?);
         let best = tuned.trials.iter().map(|trial| trial.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
         let all = Problem::new(&corpus.comparisons(&corpus.all))?.fit(&chosen, &config, &mut ())?;
-        let tuning = Tuning {
-            trials: tuned.trials.len(),
-            chosen: format!(
-                "J {}, alpha {:.3e}, gamma {:.3e}, kappa {:.2}, tie weight {:.2}, prior × {:.2}, {:.2}",
-                chosen.base_functions,
-                chosen.alpha,
-                chosen.gamma,
-                chosen.kappa,
-                chosen.tie_weight,
-                chosen.mean_scale,
-                chosen.spread_scale
-            ),
-            log_likelihood: Some(best),
-        };
+        let tuning =
+            Tuning { trials: tuned.trials.len(), chosen: in_words(&chosen), log_likelihood: Some(best) };
         Ok((Self::new(all), tuning))
     }
 
     /// The same J and tie weight with hardly a penalty on W and nothing taken off the prior.
-    pub(in crate::evaluate) fn without_penalty(&self, corpus: &Corpus<'_>) -> Result<Self, EvaluateError> {
+    pub(in crate::evaluate) fn without_penalty(
+        &self,
+        corpus: &Corpus<'_>,
+    ) -> Result<(Self, Tuning), EvaluateError> {
         let config = Config { base_functions: Some(self.base_functions), seed: corpus.seed, start: None };
-        Ok(Self::new(Problem::new(&corpus.comparisons(&corpus.all))?.fit(&self.free(), &config, &mut ())?))
+        let fit = Problem::new(&corpus.comparisons(&corpus.all))?.fit(&self.free(), &config, &mut ())?;
+        let tuning = Tuning { trials: 0, chosen: in_words(&self.free()), log_likelihood: None };
+        Ok((Self::new(fit), tuning))
     }
 
     /// Where fits on all judgments end that begin at the singular vectors, and from so many random draws; with the penalty
@@ -108,6 +101,13 @@ impl Fit {
     pub(in crate::evaluate) fn asking(&self, acquisition: Acquisition) -> Factored {
         Factored { head: Some(self.head.clone()), prior: self.prior.clone(), acquisition }
     }
+}
+
+fn in_words(h: &Hyperparameters) -> String {
+    format!(
+        "J {}, alpha {:.3e}, gamma {:.3e}, kappa {:.2}, tie weight {:.2}, prior × {:.2}, {:.2}",
+        h.base_functions, h.alpha, h.gamma, h.kappa, h.tie_weight, h.mean_scale, h.spread_scale
+    )
 }
 
 /// φ = W h and each person's λ under the population prior.

@@ -1,6 +1,6 @@
 //! The paper's way as its code was released: what this project departs from.
 //!
-//! The users × pairs matrix holds 1, 0, and ½ for what nobody said; its first J singular vectors begin Λ and, by ridge
+//! The users × pairs matrix holds 1, 0, and ½ for what nobody said (who says it twice adds ½ twice); its first J singular vectors begin Λ and, by ridge
 //! regression onto h₁ − h₂, W (Algorithm 1). The likelihood with an L2 on λ (Eq. 5) is descended until held-out judgments
 //! get worse. A new person's λ has a zero prior (Eq. 6) and questions are the least certain by Eq. 9.
 

@@ -30,10 +30,11 @@ pub struct Ratio {
     pub random: usize,
     /// Mean AUC after them.
     pub auc_mean: f64,
-    /// Answers to chosen questions with the same mean AUC, between whole numbers by the line.
-    pub chosen: f64,
+    /// Answers to chosen questions with the same mean AUC, between whole numbers by the line; nothing where more than were asked
+    /// are needed.
+    pub chosen: Option<f64>,
     /// 2.5th and 97.5th percentile of the same over resampled people.
-    pub interval: (f64, f64),
+    pub interval: (Option<f64>, Option<f64>),
 }
 
 /// Chosen and random.
@@ -45,6 +46,11 @@ impl Active {
     /// What [`active`] needs an [`Evaluation`] to have asked: every number of answers up to the largest of `counts`.
     pub fn protocol(counts: &[usize], seeds: u64) -> Protocol {
         Protocol::new(METHODS.to_vec(), (0..=most(counts)).collect(), seeds)
+    }
+
+    /// Questions that everybody answered.
+    fn asked(&self) -> usize {
+        self.curves.iter().map(|(_, n, ..)| *n).max().unwrap_or(0)
     }
 }
 
@@ -65,7 +71,7 @@ pub fn active(evaluation: &Evaluation, counts: &[usize]) -> Result<Active, Evalu
     let everybody: Vec<usize> = (0..cohort.len()).collect();
     let (chosen, random) = (mean(&everybody, 0), mean(&everybody, 1));
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut resampled: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    let mut resampled: BTreeMap<usize, Vec<Option<f64>>> = BTreeMap::new();
     for _ in 0..RESAMPLES {
         let drawn: Vec<usize> = everybody.iter().map(|_| rng.random_range(0..cohort.len())).collect();
         let (chosen, random) = (mean(&drawn, 0), mean(&drawn, 1));
@@ -76,7 +82,8 @@ pub fn active(evaluation: &Evaluation, counts: &[usize]) -> Result<Active, Evalu
     let ratios = resampled
         .into_iter()
         .map(|(n, mut found)| {
-            found.sort_by(f64::total_cmp);
+            let last = |found: &Option<f64>| found.unwrap_or(f64::INFINITY);
+            found.sort_by(|one, other| last(one).total_cmp(&last(other)));
             let at = |share: f64| found[(share * (found.len() - 1) as f64).round() as usize];
             let interval = (at(0.025), at(0.975));
             Ratio { random: n, auc_mean: random[n], chosen: reached(&chosen, random[n]), interval }
@@ -98,16 +105,11 @@ fn most(counts: &[usize]) -> usize {
     counts.iter().copied().max().unwrap_or(0)
 }
 
-/// Where a curve first reaches a height, between its points by the line; its end where it never does.
-fn reached(curve: &[f64], height: f64) -> f64 {
-    match curve.iter().position(|&auc| auc >= height) {
-        None => (curve.len() - 1) as f64,
-        Some(0) => 0.0,
-        Some(at) => {
-            let (before, after) = (curve[at - 1], curve[at]);
-            (at - 1) as f64 + (height - before) / (after - before)
-        }
-    }
+/// Where a curve first reaches a height, between its points by the line; nothing where it never does.
+fn reached(curve: &[f64], height: f64) -> Option<f64> {
+    let at = curve.iter().position(|&auc| auc >= height)?;
+    let Some(before) = at.checked_sub(1) else { return Some(0.0) };
+    Some(before as f64 + (height - curve[before]) / (curve[at] - curve[before]))
 }
 
 impl Pictured for Active {
@@ -133,10 +135,13 @@ impl fmt::Display for Active {
         writeln!(f, "{} people who can be asked them all", self.users)?;
         writeln!(f, "{:>10}{:>12}{:>12}{:>20}{:>10}", "random", "AUC", "chosen", "95 % interval", "ratio")?;
         for Ratio { random, auc_mean, chosen, interval } in &self.ratios {
-            let interval = format!("{:.1} – {:.1}", interval.0, interval.1);
-            let ratio = chosen / (*random).max(1) as f64;
-            let auc = cell(*auc_mean, None, false);
-            writeln!(f, "{random:>10}{auc:>12}{chosen:>12.1}{interval:>20}{ratio:>10.2}")?;
+            let answers =
+                |n: &Option<f64>| n.map_or_else(|| format!("> {}", self.asked()), |n| format!("{n:.1}"));
+            let interval = format!("{} – {}", answers(&interval.0), answers(&interval.1));
+            let ratio =
+                chosen.map_or("–".to_owned(), |chosen| format!("{:.2}", chosen / (*random).max(1) as f64));
+            let (auc, chosen) = (cell(*auc_mean, None, false), answers(chosen));
+            writeln!(f, "{random:>10}{auc:>12}{chosen:>12}{interval:>20}{ratio:>10}")?;
         }
         Ok(())
     }
@@ -147,10 +152,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_height_is_reached_between_points_and_at_the_end_at_most() {
+    fn a_height_is_reached_between_points_or_not_at_all() {
         let curve = [0.5, 0.6, 0.8];
-        assert_eq!(reached(&curve, 0.4), 0.0);
-        assert!((reached(&curve, 0.7) - 1.5).abs() < 1e-12);
-        assert_eq!(reached(&curve, 0.9), 2.0);
+        assert_eq!(reached(&curve, 0.4), Some(0.0));
+        assert!((reached(&curve, 0.7).unwrap() - 1.5).abs() < 1e-12);
+        assert_eq!(reached(&curve, 0.9), None);
     }
 }

@@ -23,7 +23,7 @@ pub use ablations::{Ablation, Ablations, ablations};
 pub use active::{Active, Ratio, active};
 pub use ceiling::{Agreement, Ceiling, ceiling};
 pub use data::{DataPoint, DataSweep, data_sweep};
-pub use oracle::{Oracle, OracleConfig, Questions, Share, oracle};
+pub use oracle::{Features, Oracle, OracleConfig, Questions, Share, oracle};
 pub use sweep::{Sweep, Swept, backbones, base_functions};
 
 /// What a study found, with how it came about.

@@ -10,12 +10,15 @@
 //! before the first answer. With the attributes alone, what all like is known as well as the classic reward knows it. What
 //! answers add is shown beside the gain over the classic reward.
 
+mod questions;
 mod told;
 
 use std::fmt;
 
 use serde::Serialize;
 
+pub use self::questions::Questions;
+pub use self::told::Features;
 use self::told::Trained;
 use super::{Chart, Pictured, cell};
 use crate::evaluate::attributes::Config;
@@ -44,7 +47,7 @@ pub struct OracleConfig {
 /// Gains over the classic reward.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Oracle {
-    /// People asked, none of whom was trained on.
+    /// People of the sets' tested part, none of whom was trained on; who has judged too little is not asked.
     pub users: usize,
     /// A line for each φ, asker, and number of answers.
     pub shares: Vec<Share>,
@@ -53,8 +56,8 @@ pub struct Oracle {
 /// One φ's gain and what part of the true scores' gain that is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Share {
-    /// `learned`, `readout`, `attributes` or `true scores`.
-    pub features: &'static str,
+    /// What was told of the texts.
+    pub features: Features,
     /// Whose questions were answered.
     pub questions: Questions,
     /// Questions answered.
@@ -76,46 +79,6 @@ pub struct Share {
     pub personal_share: Option<f64>,
 }
 
-/// Whose questions people answer before a φ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Questions {
-    /// Those that the learned φ chose: the same for all.
-    Learned,
-    /// Those that the φ itself chose.
-    #[serde(rename = "itself")]
-    Own,
-    /// Drawn at random: the same for all.
-    Random,
-}
-
-impl Questions {
-    const ALL: [Self; 3] = [Self::Learned, Self::Own, Self::Random];
-
-    fn method(self) -> Method {
-        match self {
-            Self::Learned | Self::Own => Method::Pref,
-            Self::Random => Method::Random,
-        }
-    }
-
-    /// The name in the table, and in JSON.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Learned => "learned",
-            Self::Own => "itself",
-            Self::Random => "random",
-        }
-    }
-}
-
-const LEARNED: &str = "learned";
-const READOUT: &str = "readout";
-/// The attributes' true scores, and the classic reward in place of quality.
-const ATTRIBUTES_TOLD: &str = "attributes";
-const TRUE: &str = "true scores";
-const FEATURE_SETS: [&str; 4] = [TRUE, ATTRIBUTES_TOLD, READOUT, LEARNED];
-
 /// Runs every seed: a set, a split, a training, and the four φ before the people of the unseen quadrant.
 ///
 /// # Errors
@@ -126,17 +89,17 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
     let protocol =
         |questions: Questions| Protocol::new(vec![questions.method()], answers.clone(), config.cuts);
     let mut lines: Vec<Line> = Vec::new();
-    for features in FEATURE_SETS {
+    for features in Features::ALL {
         for questions in Questions::ALL {
             lines.extend(protocol(questions).answers.iter().map(|&n| Line::new(features, questions, n)));
         }
     }
     let mut users = 0;
     for seed in config.seeds.clone() {
-        let trained = Trained::new(backbone, config, seed)?;
+        let trained = Trained::new(backbone, &config.set, config.base_functions, seed)?;
         let asked = people(&trained.set.test);
         users += asked.len();
-        for features in FEATURE_SETS {
+        for features in Features::ALL {
             let known = trained.known(features)?;
             for questions in Questions::ALL {
                 let contestants = trained.contestants(&known, questions);
@@ -147,17 +110,19 @@ pub fn oracle(backbone: &dyn Backbone, config: &OracleConfig) -> Result<Oracle, 
             }
         }
     }
-    let told = |features: &str, of: &Line| {
+    let told = |features: Features, of: &Line| {
         lines.iter().find(|l| (l.features, l.questions, l.answers) == (features, of.questions, of.answers))
     };
-    let shares =
-        lines.iter().filter_map(|line| line.share(told(TRUE, line)?, told(ATTRIBUTES_TOLD, line)?)).collect();
+    let shares = lines
+        .iter()
+        .filter_map(|line| line.share(told(Features::TrueScores, line)?, told(Features::Attributes, line)?))
+        .collect();
     Ok(Oracle { users, shares })
 }
 
 /// A line of the table in the making.
 struct Line {
-    features: &'static str,
+    features: Features,
     questions: Questions,
     answers: usize,
     /// AUC less that of the classic reward, a number a person.
@@ -167,7 +132,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(features: &'static str, questions: Questions, answers: usize) -> Self {
+    fn new(features: Features, questions: Questions, answers: usize) -> Self {
         Self { features, questions, answers, gains: Vec::new(), personal: Vec::new() }
     }
 
@@ -209,8 +174,8 @@ impl Line {
 
 impl Pictured for Oracle {
     fn chart(&self) -> Chart {
-        let curve = |features: &str| Curve {
-            name: features.to_owned(),
+        let curve = |features: Features| Curve {
+            name: features.name().to_owned(),
             points: (self.shares.iter())
                 .filter(|share| share.features == features && share.questions == Questions::Learned)
                 .map(|share| (share.answers as f64, share.gain_mean, share.gain_se))
@@ -220,7 +185,7 @@ impl Pictured for Oracle {
             title: "What is gained over one shared reward".into(),
             horizontal: "answers".into(),
             vertical: "gain in AUC-ROC".into(),
-            curves: FEATURE_SETS.into_iter().map(curve).collect(),
+            curves: Features::ALL.into_iter().map(curve).collect(),
         }
     }
 }
@@ -252,7 +217,7 @@ impl fmt::Display for Oracle {
                 |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
             let [share, of_attributes, personal_share] =
                 [Some(s.share), s.share_of_attributes, s.personal_share].map(percent);
-            let (features, questions, answers) = (s.features, s.questions.name(), s.answers);
+            let (features, questions, answers) = (s.features.name(), s.questions.name(), s.answers);
             writeln!(
                 f,
                 "{features:<14}{questions:<10}{answers:>9}{gain:>20}{share:>8}{of_attributes:>15}{personal:>20}\
@@ -279,38 +244,42 @@ mod tests {
         };
         let found = oracle(&Lexical::new(), &config).unwrap();
         assert_eq!(found.users, 17);
-        let gain = |features: &str, questions: Questions| {
+        let gain = |features: Features, questions: Questions| {
             let mut lines = found.shares.iter().filter(|s| s.features == features && s.answers == 10);
             let line = lines.find(|s| s.questions == questions);
             line.map(|share| share.gain_mean).unwrap()
         };
         for questions in Questions::ALL {
             let [truth, attributes, readout, learned] =
-                FEATURE_SETS.map(|features| gain(features, questions));
+                Features::ALL.map(|features| gain(features, questions));
             assert!(truth > readout && readout > 0.05 && learned > 0.0, "{found}");
             // Seventeen people say too little where questions are drawn.
             if questions != Questions::Random {
                 assert!(truth > attributes && attributes > learned, "{found}");
             }
         }
-        assert_eq!(gain(LEARNED, Questions::Learned), gain(LEARNED, Questions::Own));
-        assert_ne!(gain(TRUE, Questions::Learned), gain(TRUE, Questions::Own));
+        assert_eq!(gain(Features::Learned, Questions::Learned), gain(Features::Learned, Questions::Own));
+        assert_ne!(
+            gain(Features::TrueScores, Questions::Learned),
+            gain(Features::TrueScores, Questions::Own)
+        );
         for questions in Questions::ALL {
             assert_eq!(serde_json::to_value(questions).unwrap(), questions.name());
         }
-        let before = |features: &str| {
+        let before = |features: Features| {
             found.shares.iter().find(|s| s.features == features && s.answers == 0).unwrap().clone()
         };
-        let unasked = before(ATTRIBUTES_TOLD);
+        let unasked = before(Features::Attributes);
         assert!(
             unasked.gain_mean.abs() < 0.01,
             "what all like is known as the classic reward knows it: {found}"
         );
         assert_eq!(unasked.share_of_attributes, None);
-        let before = before(TRUE);
+        let before = before(Features::TrueScores);
         assert!(before.gain_mean > 0.0, "the truth knows what everybody likes: {found}");
         assert_eq!((before.personal_mean, before.personal_share), (0.0, None));
-        let known = found.shares.iter().find(|s| s.features == TRUE && s.answers == 10).unwrap();
+        let known =
+            found.shares.iter().find(|s| s.features == Features::TrueScores && s.answers == 10).unwrap();
         assert!((known.personal_mean - (known.gain_mean - before.gain_mean)).abs() < 1e-12);
     }
 }

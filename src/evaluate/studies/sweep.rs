@@ -14,7 +14,7 @@ pub struct Sweep {
     pub setting: &'static str,
     /// In the order given.
     pub points: Vec<Swept>,
-    /// Singular values of the start, descending: of the largest J that was trained.
+    /// Singular values of the start, descending: the longest list of those trained.
     pub spectrum: Vec<f64>,
 }
 

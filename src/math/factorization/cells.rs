@@ -178,6 +178,9 @@ impl Comparisons<'_> {
         if self.users == 0 {
             return Err(MathError::Empty { what: "the list of users" });
         }
+        if self.embeddings.ncols() == 0 {
+            return Err(MathError::Empty { what: "what the embeddings hold" });
+        }
         for (k, column) in self.embeddings.column_iter().enumerate() {
             for (t, &value) in column.iter().enumerate() {
                 finite(value, || format!("embedding[{t}, {k}]"))?;

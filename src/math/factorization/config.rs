@@ -12,7 +12,7 @@ pub struct Config {
     pub start: Option<Start>,
 }
 
-/// What is chosen on a validation split.
+/// What may be chosen on a validation split; [`Problem::tune`](super::Problem::tune) leaves the threshold where it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hyperparameters {
     /// J
@@ -23,7 +23,7 @@ pub struct Hyperparameters {
     pub alpha: f64,
     /// κ > 0: how strongly what users share, Wᵀμ, is penalised beside what they differ on.
     pub kappa: f64,
-    /// Soft-impute threshold as a share of the largest singular value, in \[0, 1).
+    /// Soft-impute threshold as a share of the largest singular value, in \[0, 1\].
     pub threshold: f64,
     /// Weight of a tie, in \[0, 1\]; observations are given with their own weight and ties multiplied by this.
     pub tie_weight: f64,

@@ -10,7 +10,8 @@
 //! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for people not yet seen.
 //! 6. `canonical`, `finish`: the basis that is kept, since Λ and W are only defined up to an invertible matrix.
 //! 7. `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
-//! 8. `pair_factors`: the same likelihood without texts, a free vector for every pair.
+//! 8. `pair_factors`: the same likelihood without texts, a free vector for every pair; no part of a training, but what
+//!    matrix factorization of the judgments alone can do, and how fast.
 //!
 //! # Where this departs from the paper
 //!

@@ -410,6 +410,8 @@ fn bad_comparisons_are_named() {
         Problem::new(&comparisons).unwrap_err().to_string(),
         "the list of decided comparisons is empty"
     );
+    let nothing = DMatrix::zeros(3, 0);
+    assert_eq!(message(&nothing, good, 1), "what the embeddings hold is empty");
     let constant = DMatrix::repeat(3, 2, 1.0);
     assert_eq!(message(&constant, good, 1), "what the embeddings of compared texts differ in is empty");
 }

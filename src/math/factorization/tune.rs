@@ -18,14 +18,20 @@ const WARM: Limits = Limits { rounds: 12, tolerance: 0.5, expansions: 0 };
 const STRIDE: f64 = 3.0;
 /// Mean log-likelihood in nats that a stride must gain; less is chance.
 const LEAST_GAIN: f64 = 3e-4;
-/// α to begin with. In the whitened coordinates it is a prior precision of weights, whatever the data's size.
-const ALPHA: f64 = 500.0;
-const GAMMA: f64 = 1.0;
-const KAPPA: f64 = 0.3;
-const THRESHOLD: f64 = 0.1;
-const TIE_WEIGHT: f64 = 0.25;
 /// The largest J that is tried of itself.
 const MOST_BASE_FUNCTIONS: usize = 32;
+/// The first trial.
+const AT: Hyperparameters = Hyperparameters {
+    base_functions: MOST_BASE_FUNCTIONS,
+    gamma: 1.0,
+    // In the whitened coordinates it is a prior precision of weights, whatever the data's size.
+    alpha: 500.0,
+    kappa: 0.3,
+    threshold: 0.1,
+    tie_weight: 0.25,
+    mean_scale: 1.0,
+    spread_scale: 1.0,
+};
 
 /// Decided held-out judgments, as cells over the same texts.
 struct HeldOut(Cells);
@@ -33,10 +39,11 @@ struct HeldOut(Cells);
 impl HeldOut {
     fn new(problem: &Problem, validation: &[Observation]) -> Result<Self, MathError> {
         let decided: Vec<Observation> = validation.iter().copied().filter(|o| o.preference != 0.5).collect();
-        if decided.is_empty() {
+        let cells = Cells::new(&decided, problem.basis.texts(), problem.cells.users())?;
+        if !cells.has_decided() {
             return Err(MathError::Empty { what: "the list of decided validation judgments" });
         }
-        Cells::new(&decided, problem.basis.texts(), problem.cells.users()).map(Self)
+        Ok(Self(cells))
     }
 
     /// Mean log-likelihood in nats under features (J × texts) and coefficients (J × users).
@@ -68,7 +75,7 @@ pub(super) fn tune(
     // J and the rest are chosen once the penalty fits.
     climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
     climb.along(|h, factor| h.kappa *= factor, &mut |h, state| search.warm(h, state))?;
-    if climb.at.kappa != KAPPA {
+    if climb.at.kappa != AT.kappa {
         climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
     }
     if config.base_functions.is_none() {
@@ -99,16 +106,8 @@ struct Search<'a> {
 impl Search<'_> {
     /// The first trial, at the J configured or at the elbow of the spectrum.
     fn first(&mut self) -> Result<Climb<Hyperparameters, Started>, MathError> {
-        let mut at = Hyperparameters {
-            base_functions: self.config.base_functions.unwrap_or(MOST_BASE_FUNCTIONS),
-            gamma: GAMMA,
-            alpha: ALPHA,
-            kappa: KAPPA,
-            threshold: THRESHOLD,
-            tie_weight: TIE_WEIGHT,
-            mean_scale: 1.0,
-            spread_scale: 1.0,
-        };
+        let base_functions = self.config.base_functions.unwrap_or(MOST_BASE_FUNCTIONS);
+        let mut at = Hyperparameters { base_functions, ..AT };
         at.check()?;
         if self.config.base_functions.is_none() {
             let likelihood = self.problem.likelihood(at.tie_weight);
@@ -149,10 +148,11 @@ impl Search<'_> {
     }
 }
 
-/// J twice as large, or a third smaller.
+/// J twice as large, or a third smaller, by one at least.
 fn more_or_fewer(h: &mut Hyperparameters, factor: f64) {
     let j = h.base_functions;
-    h.base_functions = if factor > 1.0 { (2 * j).min(MOST_BASE_FUNCTIONS) } else { (2 * j).div_ceil(3) };
+    let fewer = (2 * j).div_ceil(3).min(j - 1).max(1);
+    h.base_functions = if factor > 1.0 { (2 * j).min(MOST_BASE_FUNCTIONS) } else { fewer };
 }
 
 /// Where a descending spectrum stops falling steeply: its point farthest below the chord from first to last value.
@@ -172,7 +172,7 @@ pub(super) fn tune_classic(
     observer: &mut dyn Observer,
 ) -> Result<Classic, MathError> {
     let held_out = HeldOut::new(problem, validation)?;
-    let likelihood = problem.likelihood(TIE_WEIGHT);
+    let likelihood = problem.likelihood(AT.tie_weight);
     let everybody = DMatrix::repeat(1, problem.cells.users(), 1.0);
     let mut step = 0;
     let mut run = |&ridge: &f64, (start, _): &(DMatrix<f64>, _)| {
@@ -188,8 +188,8 @@ pub(super) fn tune_classic(
         });
         Ok((log_likelihood, (head, Some(report))))
     };
-    let (log_likelihood, state) = run(&ALPHA, &(DMatrix::zeros(1, problem.basis.rank()), None))?;
-    let mut climb = Climb { at: ALPHA, log_likelihood, state, trials: 1 };
+    let (log_likelihood, state) = run(&AT.alpha, &(DMatrix::zeros(1, problem.basis.rank()), None))?;
+    let mut climb = Climb { at: AT.alpha, log_likelihood, state, trials: 1 };
     climb.along(|ridge, factor| *ridge *= factor, &mut run)?;
     let Climb { at: ridge, log_likelihood, state: (head, report), .. } = climb;
     let report = report.ok_or(MathError::Empty { what: "the list of trials" })?;
@@ -242,6 +242,22 @@ impl<H: Clone + PartialEq, S> Climb<H, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn base_functions_climb_to_the_largest_and_down_to_one() {
+        let path = |from: usize, factor: f64| {
+            let mut h = Hyperparameters { base_functions: from, ..AT };
+            let mut path = vec![from];
+            for _ in 0..8 {
+                more_or_fewer(&mut h, factor);
+                path.push(h.base_functions);
+            }
+            path.dedup();
+            path
+        };
+        assert_eq!(path(3, STRIDE), [3, 6, 12, 24, 32]);
+        assert_eq!(path(8, 1.0 / STRIDE), [8, 6, 4, 3, 2, 1]);
+    }
 
     #[test]
     fn the_elbow_is_where_the_fall_ends() {

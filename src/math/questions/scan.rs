@@ -95,7 +95,6 @@ impl Scan {
     #[inline(always)]
     fn visit<const N: usize>(
         &mut self,
-        pool: &Pool,
         prompt: usize,
         responses: &Responses<N>,
         acquisition: Acquisition,
@@ -111,15 +110,6 @@ impl Scan {
             self.bar(asked)
         };
         let whitened = &responses.whitened;
-        if let Some(askable) = &pool.askable {
-            for &(first, second) in &askable[prompt] {
-                let v = squared_distance(&whitened[first], &whitened[second]);
-                if v > bar {
-                    bar = look(first, second, v);
-                }
-            }
-            return;
-        }
         for (first, one) in whitened.iter().enumerate() {
             for (second, other) in whitened.iter().enumerate().skip(first + 1) {
                 let v = squared_distance(one, other);
@@ -182,7 +172,7 @@ impl<const N: usize> WithSimd for Task<'_, N> {
         let mut responses = Responses::default();
         for prompt in prompts {
             metric.apply(pool.features(prompt), &mut responses);
-            scan.visit(pool, prompt, &responses, acquisition, taken);
+            scan.visit(prompt, &responses, acquisition, taken);
         }
         scan
     }
@@ -199,7 +189,7 @@ impl Default for Scan {
 pub(super) fn any(pool: &Pool, taken: &Seen, rng: &mut impl Rng) -> Option<Pair> {
     let mut gone = vec![0; pool.prompts()];
     for &(prompt, first, second) in &taken.pairs {
-        if prompt < pool.prompts() && pool.has(prompt, first, second) {
+        if prompt < pool.prompts() && first < second && second < pool.responses(prompt) {
             gone[prompt] += 1;
         }
     }
@@ -218,32 +208,19 @@ pub(super) fn any(pool: &Pool, taken: &Seen, rng: &mut impl Rng) -> Option<Pair>
             continue;
         }
         let free = |&(first, second): &(usize, usize)| !taken.contains(prompt, first, second);
-        let (first, second) = match &pool.askable {
-            Some(askable) => askable[prompt].iter().copied().filter(free).nth(skipped)?,
-            None => {
-                let n = pool.responses(prompt);
-                let all = (0..n).flat_map(|first| (first + 1..n).map(move |second| (first, second)));
-                all.filter(free).nth(skipped)?
-            }
-        };
+        let n = pool.responses(prompt);
+        let pairs = (0..n).flat_map(|first| (first + 1..n).map(move |second| (first, second)));
+        let (first, second) = pairs.filter(free).nth(skipped)?;
         return Some(Pair { prompt, first, second });
     }
     None
 }
 
 impl Pool {
-    /// Number of pairs of a prompt that may be asked.
+    /// Number of pairs of a prompt.
     pub(super) fn pairs(&self, prompt: usize) -> usize {
         let n = self.responses(prompt);
-        self.askable.as_ref().map_or(n * n.saturating_sub(1) / 2, |askable| askable[prompt].len())
-    }
-
-    /// Whether two responses, the smaller index first, may be asked about.
-    fn has(&self, prompt: usize, first: usize, second: usize) -> bool {
-        match &self.askable {
-            Some(askable) => askable[prompt].binary_search(&(first, second)).is_ok(),
-            None => first < second && second < self.responses(prompt),
-        }
+        n * n.saturating_sub(1) / 2
     }
 }
 

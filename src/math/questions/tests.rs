@@ -118,20 +118,6 @@ fn an_open_question_makes_its_like_worth_less() {
 }
 
 #[test]
-fn only_recorded_pairs_of_a_restricted_pool_are_asked() {
-    let pool =
-        pool(3, 4, 7).restricted_to(&[(0, 3, 1), (2, 0, 1), (2, 0, 1), (2, 1, 1), (9, 0, 1), (0, 0, 4)]);
-    let selection = ask(&pool, Acquisition::Random, 9, &Seen::default(), &[], 1);
-    let mut asked: Vec<_> = selection
-        .questions
-        .iter()
-        .map(|q| (q.prompt, q.first.min(q.second), q.first.max(q.second)))
-        .collect();
-    asked.sort_unstable();
-    assert_eq!(asked, [(0, 1, 3), (2, 0, 1)]);
-}
-
-#[test]
 fn random_asks_every_pair_equally_often() {
     let pool = pool(2, 3, 1);
     let mut counts = std::collections::HashMap::new();

@@ -2,12 +2,13 @@
 
 use std::sync::OnceLock;
 
-use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use nalgebra::{DMatrix, DVector};
 use rand::seq::SliceRandom;
 
 use super::EvaluateError;
 use super::models::{Answer, Model, Pair};
 use super::protocol::random_stream;
+use crate::math::eigenpairs;
 use crate::math::factorization::{Comparisons, Observation};
 use crate::math::metrics::mean_log_likelihood;
 use crate::train::{Dataset, Quadrant, SplitConfig, folds, split_rows};
@@ -186,15 +187,11 @@ impl Coordinates {
         let floor = 1e-12 * deviation.iter().fold(0.0_f64, |m, &x| m.max(x));
         let scale: Vec<f64> = deviation.iter().map(|&x| if x > floor { 1.0 / x } else { 0.0 }).collect();
         let scaled = DMatrix::from_fn(d, d, |i, j| moment[(i, j)] * scale[i] * scale[j]);
-        let SymmetricEigen { eigenvalues, eigenvectors } = scaled.symmetric_eigen();
-        let mut order: Vec<usize> = (0..d).collect();
-        order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
-        let least = 1e-9 * order.first().map_or(0.0, |&k| eigenvalues[k]);
-        order.retain(|&k| eigenvalues[k] > least);
-        order.truncate(MOST_COORDINATES);
-        let total: f64 = order.iter().map(|&k| eigenvalues[k]).sum();
-        let unit = LENGTH / total.sqrt();
-        let fold = DMatrix::from_fn(order.len(), d, |k, i| unit * eigenvectors[(i, order[k])] * scale[i]);
+        let (eigenvalues, eigenvectors) = eigenpairs(scaled);
+        let least = 1e-9 * eigenvalues.iter().next().unwrap_or(&0.0);
+        let kept = eigenvalues.iter().take(MOST_COORDINATES).take_while(|value| **value > least).count();
+        let unit = LENGTH / eigenvalues.rows(0, kept).sum().sqrt();
+        let fold = DMatrix::from_fn(kept, d, |k, i| unit * eigenvectors[(i, k)] * scale[i]);
         Self { mean: embeddings.row_mean().transpose(), fold }
     }
 

@@ -20,6 +20,7 @@ use self::texts::{Scribe, Written};
 use super::EvaluateError;
 use crate::generate::{Guidance, LocalGenerator, Sampling};
 use crate::math::guidance::best_of_n;
+use crate::math::logistic::sigmoid;
 use crate::math::questions::{Pool, Request, Seen, choose};
 use crate::math::{Acquisition, Evidence, Posterior, Prior, normal};
 use crate::model::{RewardModel, ValueHead};
@@ -186,7 +187,7 @@ fn asked_questions(
         let Some(question) = chosen.questions.first() else { break };
         seen.insert(question.prompt, question.first, question.second);
         let delta = pool.delta(question.prompt, question.first, question.second);
-        let prefers_first = rng.random::<f64>() < 1.0 / (1.0 + (-taste.dot(&delta)).exp());
+        let prefers_first = rng.random::<f64>() < sigmoid(taste.dot(&delta));
         evidence.push(Evidence { delta, preference: f64::from(u8::from(prefers_first)), weight: 1.0 });
         posteriors.push(Posterior::fit(&evidence, prior)?);
     }

@@ -14,6 +14,7 @@
 //! from seeds, reads no clock, and gives the same result whatever the number of threads.
 
 mod acquisition;
+mod algebra;
 mod cholesky;
 mod error;
 pub mod factorization;
@@ -28,6 +29,7 @@ pub mod questions;
 mod ridge;
 
 pub use acquisition::{Acquisition, information_gain};
+pub use algebra::eigenpairs;
 pub use error::MathError;
 pub use forgetting::forgetting_weights;
 pub use normal::normal;

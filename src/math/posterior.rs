@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
+use super::algebra::dot;
 use super::error::{MathError, finite};
 use super::logistic::{binary_cross_entropy, sigmoid};
 use super::{Prior, cholesky};
@@ -444,10 +445,6 @@ impl<'a> Objective<'a> {
         let rows = self.prior.precision().as_slice().chunks_exact(lambda.len());
         likelihood - rows.zip(step).map(|(row, s)| s * dot(row, &deviation)).sum::<f64>()
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 #[cfg(test)]

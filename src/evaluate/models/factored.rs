@@ -134,11 +134,7 @@ impl Model for Factored {
     }
 
     fn learn(&self, answers: &[Answer<'_>]) -> Result<Box<dyn Learned>, EvaluateError> {
-        let posterior = if answers.is_empty() {
-            Posterior::of_prior(&self.prior)
-        } else {
-            Posterior::fit(&evidence(answers), &self.prior)?
-        };
+        let posterior = Posterior::fit(&evidence(answers), &self.prior)?;
         Ok(Box::new(Coefficients { posterior, acquisition: self.acquisition }))
     }
 

@@ -1,7 +1,9 @@
-use nalgebra::{DMatrix, DVector, SymmetricEigen};
+use nalgebra::{DMatrix, DVector};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+
+use crate::math::eigenpairs;
 
 /// Columns per parallel piece. Fixed, so that results do not depend on the number of threads.
 const PIECE: usize = 64;
@@ -139,15 +141,10 @@ fn scaled(mut moment: DMatrix<f64>, scale: &[f64]) -> DMatrix<f64> {
 
 /// Eigenvalues that are not zero, descending, and their eigenvectors as columns.
 fn eigen(matrix: DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
-    let SymmetricEigen { eigenvalues, eigenvectors } = matrix.symmetric_eigen();
-    let mut order: Vec<usize> = (0..eigenvalues.len()).collect();
-    order.sort_by(|&a, &b| eigenvalues[b].total_cmp(&eigenvalues[a]));
-    let least = 1e-9 * order.first().map_or(0.0, |&k| eigenvalues[k]);
-    order.retain(|&k| eigenvalues[k] > least);
-    (
-        DVector::from_iterator(order.len(), order.iter().map(|&k| eigenvalues[k])),
-        eigenvectors.select_columns(&order),
-    )
+    let (values, vectors) = eigenpairs(matrix);
+    let least = 1e-9 * values.iter().next().unwrap_or(&0.0);
+    let kept = values.iter().take_while(|value| **value > least).count();
+    (values.rows(0, kept).into_owned(), vectors.columns(0, kept).into_owned())
 }
 
 /// L (texts × texts, lower) with LLᵀ = E[(e₁ − e₂)(e₁ − e₂)ᵀ] over pairs, e_t the unit vector of a text: S = GᵀLLᵀG.

@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 
 use crate::math::cholesky::symmetrize;
-use crate::math::{MathError, Prior};
+use crate::math::{MathError, Prior, eigenpairs};
 
 /// A change of basis of the base reward functions: φ ← Rφ, and λ ← R⁻ᵀλ so that λᵀφ stays.
 pub(super) struct Canonical {
@@ -38,10 +38,7 @@ impl Canonical {
         });
         let mut spread = &color * covariance * color.transpose();
         symmetrize(&mut spread);
-        let SymmetricEigen { eigenvalues: d, eigenvectors: q } = spread.symmetric_eigen();
-        let mut order: Vec<usize> = (0..d.len()).collect();
-        order.sort_by(|&a, &b| d[b].total_cmp(&d[a]));
-        let turn = DMatrix::from_fn(order.len(), order.len(), |r, c| q[(c, order[r])]);
+        let turn = eigenpairs(spread).1.transpose();
         Ok(Self { features: &turn * whiten, coefficients: turn * color })
     }
 

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::basis::Basis;
 use super::cells::{ByPair, Outcome};
+use crate::math::algebra::dot;
 use crate::math::cholesky;
 use crate::math::logistic::{binary_cross_entropy, sigmoid, sigmoid_derivative};
 use crate::math::{SolverReport, Termination};
@@ -265,10 +266,6 @@ pub(super) fn scale_columns(head: &DMatrix<f64>, ridge: &DVector<f64>) -> DMatri
     let mut scaled = head.clone();
     scaled.column_iter_mut().zip(ridge.iter()).for_each(|(mut column, &ridge)| column *= ridge);
     scaled
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::Start;
 use super::classic::fit_shared;
 use super::maximize::{Likelihood, State};
 use super::soft_impute::{Sparse, soft_impute};
+use crate::math::eigenpairs;
 use crate::math::logistic::sigmoid;
 
 /// Below this share of pairs with two raters, the matrix of users × pairs says nothing about who agrees with whom.
@@ -131,15 +132,13 @@ fn right_singular_vectors(matrix: &DMatrix<f64>, k: usize) -> (DMatrix<f64>, Vec
     // The smaller of the two Gram matrices has the same spectrum.
     let tall = matrix.nrows() > matrix.ncols();
     let gram = if tall { matrix.transpose() * matrix } else { matrix * matrix.transpose() };
-    let eigen = gram.symmetric_eigen();
-    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
-    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-    let spectrum: Vec<f64> = order.iter().map(|&i| eigen.eigenvalues[i].max(0.0).sqrt()).collect();
+    let (eigenvalues, eigenvectors) = eigenpairs(gram);
+    let spectrum: Vec<f64> = eigenvalues.iter().map(|value| value.max(0.0).sqrt()).collect();
     let kept = k.min(spectrum.iter().filter(|&&s| s > 1e-9 * spectrum[0]).count());
-    let mut vectors = DMatrix::zeros(kept, matrix.ncols());
-    for row in 0..kept {
-        let direction = eigen.eigenvectors.column(order[row]).transpose();
-        vectors.row_mut(row).copy_from(&if tall { direction } else { direction * matrix / spectrum[row] });
+    let mut vectors = eigenvectors.columns(0, kept).transpose();
+    if !tall {
+        vectors *= matrix;
+        vectors.row_iter_mut().zip(&spectrum).for_each(|(mut row, value)| row /= *value);
     }
     (vectors, spectrum)
 }

@@ -1,7 +1,9 @@
 //! The basis of the factors: (UR, VR⁻ᵀ) predicts the same for every invertible R.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DMatrix;
 use rayon::prelude::*;
+
+use crate::math::eigenpairs;
 
 /// Rows in a parallel piece: fixed, so that sums do not depend on the number of threads.
 const PIECE: usize = 1024;
@@ -39,15 +41,9 @@ pub(super) fn balance<const N: usize>(
 fn balancing(of_u: &DMatrix<f64>, of_v: &DMatrix<f64>, c: f64) -> Option<(DMatrix<f64>, DMatrix<f64>)> {
     let l = lower(of_u)?;
     let inverse = l.clone().try_inverse()?;
-    let eigen = (l.transpose() * of_v * &l).symmetric_eigen();
-    let largest = eigen.eigenvalues.max();
-    let mut order: Vec<usize> = (0..l.nrows()).collect();
-    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-    let q = eigen.eigenvectors.select_columns(&order);
-    let root = DVector::from_iterator(
-        order.len(),
-        order.iter().map(|&k| c * eigen.eigenvalues[k].max(JITTER * largest).powf(0.25)),
-    );
+    let (eigenvalues, q) = eigenpairs(l.transpose() * of_v * &l);
+    let largest = eigenvalues.max();
+    let root = eigenvalues.map(|value| c * value.max(JITTER * largest).powf(0.25));
     let r = inverse.transpose() * &q * DMatrix::from_diagonal(&root);
     let back = DMatrix::from_diagonal(&root.map(f64::recip)) * q.transpose() * l.transpose();
     (largest > 0.0).then_some((r, back))

@@ -73,6 +73,15 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
         manifest.tie_weight,
         manifest.seed
     );
+    if let Some(days) = manifest.reliability.half_life_days() {
+        println!("An answer counts half when the person's newest one is {days} days younger");
+    }
+    if manifest.reliability.lapse_rate() > 0.0 {
+        println!(
+            "A share of {} of a person's answers is taken to be slips",
+            manifest.reliability.lapse_rate()
+        );
+    }
     for (name, value) in &manifest.metrics {
         if let (Some(quadrant), Some(auc)) = (name.strip_prefix("auc."), value.as_f64()) {
             let classic = manifest.metrics.get(&format!("classic_auc.{quadrant}")).and_then(|v| v.as_f64());

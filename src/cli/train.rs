@@ -11,6 +11,7 @@ use super::opening::Opening;
 use super::tune::TuneArgs;
 use super::value_head;
 use crate::cli::describe::base_function_table;
+use crate::domain::Reliability;
 use crate::model::{ArtifactLocation, open_backbone};
 use crate::train::{
     Limits, Observer, QuadrantScore, Stage, TrainConfig, TrainReport, TuningPoint, TuningReport,
@@ -38,6 +39,12 @@ pub(super) struct Args {
     /// Number of base reward functions, or auto: as many as held-out judgments bear out
     #[arg(long, default_value = "auto", value_name = "J|auto")]
     base_functions: BaseFunctions,
+    /// Days by which an answer is older than the person's newest one when it counts half in their fit; without it answers do not age.
+    #[arg(long, value_name = "DAYS")]
+    half_life_days: Option<f64>,
+    /// Share of a person's answers that are taken to be slips of either outcome alike.
+    #[arg(long, default_value_t = 0.0, value_name = "E")]
+    lapse_rate: f64,
     #[command(flatten)]
     tune: TuneArgs,
     /// Seed of everything drawn: the same data and seed give the same model.
@@ -63,11 +70,16 @@ pub(super) fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
     }
     // Required where there is no subcommand.
     let output = args.output.context("--output: got nothing; allowed: a directory")?;
+    let reliability = Reliability::new(args.half_life_days, args.lapse_rate)?;
     let data = read_dataset(&args.data, Limits { text_bytes: args.max_text_bytes })?;
     // Better refused now than after the training.
     places_can_be_written(&output, args.json.as_deref())?;
-    let config =
-        TrainConfig { base_functions: args.base_functions.0, seed: args.seed, ..TrainConfig::default() };
+    let config = TrainConfig {
+        base_functions: args.base_functions.0,
+        seed: args.seed,
+        reliability,
+        ..TrainConfig::default()
+    };
     let tune = args.tune.config(&output);
     let (options, bars) = (args.opening.options(), &mut Bars::default());
     let trained = match &tune {

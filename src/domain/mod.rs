@@ -8,6 +8,7 @@ mod identity;
 mod ids;
 mod judgment;
 mod preference;
+mod reliability;
 
 pub use error::Invalid;
 pub use identity::{ApiKey, Caller, Scope, Scopes};
@@ -17,3 +18,4 @@ pub use ids::{
 };
 pub use judgment::{Candidates, Judgment};
 pub use preference::{Comparison, ContentHash, MAX_WEIGHT, Outcome, PairKey, Weight};
+pub use reliability::Reliability;

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::idempotency::Call;
-use super::refit::{ATTEMPTS, count, derived, evidence, fit};
+use super::refit::{ATTEMPTS, Counted, derived, fit};
 use super::{Engine, EngineError, Profile};
 use crate::domain::{PreferenceId, RequestId, TenantId, UserId};
 use crate::store::Undo;
@@ -39,9 +39,9 @@ impl Engine {
             let snapshot = self.fitted_snapshot(tenant, user, &model).await?;
             let mut snapshot = snapshot.ok_or_else(|| EngineError::UserNotFound(user.clone()))?;
             snapshot.answers.retain(|answer| answer.preference_id != *preference_id);
-            let evidence = evidence(snapshot.answers, model.tie_weight);
-            let answers = count(evidence.len());
-            let posterior = fit(&evidence, &model).await?;
+            let counted = Counted::of(snapshot.answers, model.tie_weight);
+            let answers = counted.answers();
+            let posterior = fit(&counted, &model).await?;
 
             let revision = snapshot.revision + 1;
             let profile = Profile::new(user, &model, &posterior, (answers, revision), converged);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, EngineError};
-use crate::domain::{ModelVersion, TenantId};
+use crate::domain::{ModelVersion, Reliability, TenantId};
 use crate::model::Manifest;
 use crate::store::{ModelRow, ModelState, UnixMillis};
 
@@ -36,6 +36,9 @@ pub struct ModelSummary {
     pub log_position: Option<i64>,
     /// Weight of a TIE.
     pub tie_weight: f64,
+    /// How far answers hold.
+    #[serde(default)]
+    pub reliability: Reliability,
 }
 
 impl Engine {
@@ -102,6 +105,7 @@ impl ModelSummary {
             data_digest: manifest.data_digest.clone(),
             log_position: manifest.log_position,
             tie_weight: manifest.tie_weight,
+            reliability: manifest.reliability,
         };
         Ok((summary, manifest))
     }

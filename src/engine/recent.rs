@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::Target;
 use super::recent_metrics::RecentMetrics;
+use super::refit::Counted;
 use crate::domain::{Comparison, ModelVersion, QueryId};
-use crate::math::Evidence;
 use crate::store::{
     AskedQuery, ERASURE_MEMORY, LatestQuery, QueryRow, Revision, SubmissionSnapshot, UserHash,
 };
@@ -36,8 +36,7 @@ pub(super) struct RecentLog {
     /// Whose δ they are.
     pub(super) model: ModelVersion,
     pub(super) revision: Revision,
-    /// The answers that have a likelihood term.
-    pub(super) evidence: Vec<Evidence>,
+    pub(super) counted: Counted,
     pub(super) latest: Option<LatestQuery>,
     /// Questions that this server put to them last.
     pub(super) asked: Vec<(QueryId, AskedQuery)>,
@@ -104,13 +103,9 @@ impl RecentLogs {
     }
 
     /// Remembers a log that has just been read or written.
-    pub(super) fn keep(&self, person: UserHash, mut log: RecentLog) {
-        if self.most_bytes == 0 || log.evidence.len() > MOST_ANSWERS {
+    pub(super) fn keep(&self, person: UserHash, log: RecentLog) {
+        if self.most_bytes == 0 || log.counted.len() > MOST_ANSWERS {
             return;
-        }
-        // Collected from all lines of the log, those without a likelihood term among them.
-        if log.evidence.capacity() > 2 * log.evidence.len() + 8 {
-            log.evidence.shrink_to_fit();
         }
         let mut kept = self.kept();
         if !kept.hears || kept.erased.contains_key(&person) {
@@ -141,8 +136,8 @@ impl RecentLogs {
             Some(log) if log.revision == revision => log,
             // Nothing is known of them at all, and that is all there is.
             _ if revision == 0 => {
-                let (model, evidence, asked) = (model.clone(), Vec::new(), Vec::new());
-                RecentLog { model, revision, evidence, latest: None, asked }
+                let (model, counted, asked) = (model.clone(), Counted::default(), Vec::new());
+                RecentLog { model, revision, counted, latest: None, asked }
             }
             _ => return,
         };
@@ -254,7 +249,6 @@ impl RecentLog {
 
     /// What it takes of memory, with its place in the map.
     fn bytes(&self) -> usize {
-        let deltas: usize = self.evidence.iter().map(|one| size_of_val(one.delta.as_slice())).sum();
         let asked = self.asked.iter().map(|(_, query)| {
             size_of::<(QueryId, AskedQuery)>()
                 + text_bytes(&query.comparison)
@@ -263,8 +257,7 @@ impl RecentLog {
         });
         size_of::<(UserHash, Self)>()
             + self.model.as_str().len()
-            + self.evidence.capacity() * size_of::<Evidence>()
-            + deltas
+            + self.counted.bytes()
             + asked.sum::<usize>()
     }
 }
@@ -294,9 +287,8 @@ fn text_bytes(texts: &Comparison) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::DVector;
-
     use super::*;
+    use crate::domain::{Outcome, Weight};
 
     fn person(number: u8) -> UserHash {
         serde_json::from_value(vec![number; 32].into()).unwrap()
@@ -307,9 +299,9 @@ mod tests {
     }
 
     fn log(revision: Revision) -> RecentLog {
-        let one = Evidence { delta: DVector::from_vec(vec![1.0, 2.0]), preference: 1.0, weight: 1.0 };
-        let evidence = vec![one; revision as usize];
-        RecentLog { model: model("m1"), revision, evidence, latest: None, asked: Vec::new() }
+        let mut counted = Counted::default();
+        (0..revision).for_each(|at| counted.push(Outcome::First, Weight::ONE, vec![1.0, 2.0], at, 0.25));
+        RecentLog { model: model("m1"), revision, counted, latest: None, asked: Vec::new() }
     }
 
     fn query(information_gain: f64, response: &str) -> QueryRow {
@@ -406,17 +398,6 @@ mod tests {
         let _listening = logs.listen();
         logs.keep(person(2), log(2));
         assert_eq!(logs.take(&person(2), &model("m1")), Some(log(2)));
-    }
-
-    #[test]
-    fn a_log_of_lines_that_tell_nothing_takes_no_more_than_it_is_counted_for() {
-        let logs = hearing(1 << 20);
-        let mut evidence = Vec::with_capacity(10_000);
-        evidence.extend(log(2).evidence);
-        logs.keep(person(1), RecentLog { evidence, ..log(2) });
-        let kept = logs.take(&person(1), &model("m1")).unwrap();
-        assert!(kept.evidence.capacity() < 10);
-        assert_eq!(kept.bytes(), log(2).bytes());
     }
 
     #[test]

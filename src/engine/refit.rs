@@ -1,12 +1,13 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use nalgebra::DVector;
 
 use super::person::Person;
 use super::{Engine, EngineError, ServingModel};
-use crate::domain::{Comparison, Outcome, TenantId, UserId, Weight};
-use crate::math::{Evidence, Posterior};
-use crate::store::{Answer, Derived, Revision, StoredPosterior, UserSnapshot};
+use crate::domain::{Comparison, Outcome, Reliability, TenantId, UserId, Weight};
+use crate::math::{Evidence, Posterior, Prior, forgetting_weights};
+use crate::store::{Answer, Derived, Revision, StoredPosterior, UnixMillis, UserSnapshot};
 
 /// Answers up to which a fit takes microseconds and runs where it is called; longer logs go to a blocking thread.
 const INLINE_ANSWERS: usize = 128;
@@ -15,6 +16,8 @@ const INLINE_ANSWERS: usize = 128;
 pub(super) const ATTEMPTS: usize = 16;
 /// Log lines whose texts are read and embedded together.
 const PAGE: u32 = 128;
+/// As the store's times are.
+const MILLIS_A_DAY: f64 = 86_400_000.0;
 
 impl Engine {
     /// Fits the user under `model` from their whole log, embedding only what has no δ for this model yet, and stores
@@ -33,9 +36,9 @@ impl Engine {
             let found = deltas.iter().find(|(position, _)| *position == answer.position);
             answer.delta = found.map(|(_, delta)| delta.clone());
         }
-        let evidence = evidence(snapshot.answers, model.tie_weight);
-        let answers = count(evidence.len());
-        let posterior = fit(&evidence, model).await?;
+        let counted = Counted::of(snapshot.answers, model.tie_weight);
+        let answers = counted.answers();
+        let posterior = fit(&counted, model).await?;
         let UserSnapshot { revision, created, .. } = snapshot;
         let Derived { coefficients, hessian, .. } = derived(model, &posterior, answers, None);
         let stored = StoredPosterior { revision, coefficients, hessian, answers };
@@ -96,11 +99,6 @@ pub(super) fn lacks_delta(answer: &Answer) -> bool {
     answer.delta.is_none() && answer.outcome.preference().is_some()
 }
 
-/// As the store counts.
-pub(super) fn count(answers: usize) -> i64 {
-    i64::try_from(answers).unwrap_or(i64::MAX)
-}
-
 /// δ = φ(A) − φ(B) of each comparison, J numbers each, in one call of the model.
 pub(super) async fn deltas_of(
     model: &ServingModel,
@@ -114,28 +112,75 @@ pub(super) async fn deltas_of(
     Ok(features.chunks_exact(2).map(|pair| (&pair[0] - &pair[1]).as_slice().to_vec()).collect())
 }
 
-/// The answers with a likelihood term, as the fit takes them.
-pub(super) fn evidence(answers: Vec<Answer>, tie_weight: f64) -> Vec<Evidence> {
-    answers
-        .into_iter()
-        .filter_map(|answer| one(answer.outcome, answer.weight, answer.delta?, tie_weight))
-        .collect()
+/// A person's answers that have a likelihood term, as the fit takes them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Counted {
+    evidence: Vec<Evidence>,
+    /// When each was recorded.
+    recorded: Vec<UnixMillis>,
 }
 
-/// One answer, as the fit takes it; nothing for NEITHER and SKIP.
-pub(super) fn one(outcome: Outcome, weight: Weight, delta: Vec<f64>, tie_weight: f64) -> Option<Evidence> {
-    let preference = outcome.preference()?;
-    let weight = if outcome == Outcome::Tie { weight.get() * tie_weight } else { weight.get() };
-    Some(Evidence { delta: DVector::from_vec(delta), preference, weight })
-}
-
-/// λ and H from all of a user's answers, always from the prior.
-pub(super) async fn fit(evidence: &[Evidence], model: &ServingModel) -> Result<Posterior, EngineError> {
-    if evidence.len() <= INLINE_ANSWERS {
-        return Ok(Posterior::fit(evidence, &model.prior)?);
+impl Counted {
+    pub(super) fn of(answers: Vec<Answer>, tie_weight: f64) -> Self {
+        let mut counted = Self::default();
+        for Answer { outcome, weight, delta, created, .. } in answers {
+            if let Some(delta) = delta {
+                counted.push(outcome, weight, delta, created, tie_weight);
+            }
+        }
+        counted
     }
-    let (evidence, prior) = (evidence.to_vec(), model.prior.clone());
-    Ok(tokio::task::spawn_blocking(move || Posterior::fit(&evidence, &prior)).await??)
+
+    /// Adds an answer; nothing for NEITHER and SKIP.
+    pub(super) fn push(
+        &mut self,
+        outcome: Outcome,
+        weight: Weight,
+        delta: Vec<f64>,
+        recorded: UnixMillis,
+        tie_weight: f64,
+    ) {
+        let Some(preference) = outcome.preference() else { return };
+        let weight = if outcome == Outcome::Tie { weight.get() * tie_weight } else { weight.get() };
+        self.evidence.push(Evidence { delta: DVector::from_vec(delta), preference, weight });
+        self.recorded.push(recorded);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.evidence.len()
+    }
+
+    /// How many they are, as the store counts.
+    pub(super) fn answers(&self) -> i64 {
+        i64::try_from(self.len()).unwrap_or(i64::MAX)
+    }
+
+    /// What they take of memory beside the struct, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let deltas: usize = self.evidence.iter().map(|one| size_of_val(one.delta.as_slice())).sum();
+        self.evidence.capacity() * size_of::<Evidence>()
+            + self.recorded.capacity() * size_of::<UnixMillis>()
+            + deltas
+    }
+
+    /// λ̂ and H, always from the prior: a function of the log alone, whenever and wherever it is computed.
+    fn posterior(&self, prior: &Prior, reliability: Reliability) -> Result<Posterior, EngineError> {
+        let mut evidence = Cow::Borrowed(&self.evidence);
+        if let Some(days) = reliability.half_life_days() {
+            let weights = forgetting_weights(&self.recorded, days * MILLIS_A_DAY)?;
+            evidence.to_mut().iter_mut().zip(weights).for_each(|(one, left)| one.weight *= left);
+        }
+        Ok(Posterior::fit_with_lapse(&evidence, prior, reliability.lapse_rate())?)
+    }
+}
+
+/// λ and H from all of a user's answers.
+pub(super) async fn fit(counted: &Counted, model: &ServingModel) -> Result<Posterior, EngineError> {
+    if counted.len() <= INLINE_ANSWERS {
+        return counted.posterior(&model.prior, model.reliability);
+    }
+    let (counted, prior, reliability) = (counted.clone(), model.prior.clone(), model.reliability);
+    tokio::task::spawn_blocking(move || counted.posterior(&prior, reliability)).await?
 }
 
 /// What the store keeps of a fit, in one transaction with the change of the log that caused it.

@@ -5,7 +5,7 @@ use tokio::sync::{Notify, watch};
 
 use super::last_used::{LastUsed, Uses};
 use super::{EngineConfig, EngineError};
-use crate::domain::{Invalid, ModelVersion, TenantId};
+use crate::domain::{Invalid, ModelVersion, Reliability, TenantId};
 use crate::math::{Prior, questions};
 use crate::model::{
     Artifact, ArtifactLocation, BackboneOptions, Manifest, OpenBackbones, ResidentConfig, ResidentModel,
@@ -23,6 +23,8 @@ pub struct ServingModel {
     pub prior: Prior,
     /// Weight of a TIE.
     pub tie_weight: f64,
+    /// How far answers hold.
+    pub reliability: Reliability,
 }
 
 impl ServingModel {
@@ -318,6 +320,7 @@ fn serving(resident: ResidentModel) -> Result<ServingModel, EngineError> {
             .map_err(|error: Invalid| error.within("manifest"))?,
         prior: Prior::new(manifest.prior.mean(), manifest.prior.covariance())?,
         tie_weight: manifest.tie_weight,
+        reliability: manifest.reliability,
         resident,
     })
 }

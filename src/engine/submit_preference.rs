@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::idempotency::Call;
 use super::recent::{Guess, RecentLog};
-use super::refit::{ATTEMPTS, count, deltas_of, derived, evidence, fit, lacks_delta, one};
+use super::refit::{ATTEMPTS, Counted, deltas_of, derived, fit, lacks_delta};
 use super::{Engine, EngineError, Profile, ServingModel};
 use crate::domain::{
     Comparison, CompletionId, Outcome, PreferenceId, QueryId, RequestId, TenantId, UserId, Weight,
@@ -115,12 +115,12 @@ impl Engine {
             if known.is_stranger {
                 self.admit_user(tenant).await?;
             }
-            let Known { mut log, basis, .. } = known;
+            let (Known { mut log, basis, .. }, created) = (known, self.now());
             if let Some(delta) = judged.delta.clone() {
-                log.evidence.extend(one(request.outcome, request.weight, delta, model.tie_weight));
+                log.counted.push(request.outcome, request.weight, delta, created, model.tie_weight);
             }
-            let answers = count(log.evidence.len());
-            let posterior = fit(&log.evidence, &model).await?;
+            let answers = log.counted.answers();
+            let posterior = fit(&log.counted, &model).await?;
 
             let expected_revision = log.revision;
             log.revision += 1;
@@ -134,7 +134,7 @@ impl Engine {
                 comparison: judged.comparison.clone(),
                 outcome: request.outcome,
                 weight: request.weight,
-                created: self.now(),
+                created,
                 expected_revision,
                 derived: vec![derived(&model, &posterior, answers, judged.delta.clone())],
                 reply: serde_json::to_vec(&submitted)?,
@@ -242,9 +242,9 @@ struct Known {
 impl Known {
     fn read(snapshot: SubmissionSnapshot, model: &ServingModel) -> Self {
         let SubmissionSnapshot { revision, answers, query, latest } = snapshot;
-        let evidence = evidence(answers, model.tie_weight);
+        let counted = Counted::of(answers, model.tie_weight);
         let (revision, is_stranger) = (revision.unwrap_or(0), revision.is_none());
-        let log = RecentLog { model: model.version.clone(), revision, evidence, latest, asked: Vec::new() };
+        let log = RecentLog { model: model.version.clone(), revision, counted, latest, asked: Vec::new() };
         Self { log, basis: Basis::Read, query, is_stranger }
     }
 

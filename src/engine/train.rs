@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::idempotency::{Call, replay};
 use super::training_job::TrainingJob;
 use super::{Engine, EngineError};
-use crate::domain::{DatasetId, Invalid, JobId, RequestId, TenantId};
+use crate::domain::{DatasetId, Invalid, JobId, Reliability, RequestId, TenantId};
 use crate::model::{Tuning, has_weights};
 use crate::store::{JobState, UnixMillis};
 use crate::train::TuneConfig;
@@ -24,6 +24,9 @@ pub struct Train {
     /// What of the backbone is trained.
     #[serde(default, skip_serializing_if = "Tune::is_head")]
     pub tune: Tune,
+    /// How far the answers of the people who are served hold.
+    #[serde(default, skip_serializing_if = "Reliability::is_full")]
+    pub reliability: Reliability,
     /// The value head that the model is to have, for VALUE_GUIDED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_head: Option<TrainValueHead>,

@@ -160,6 +160,7 @@ impl Engine {
             seed: request.seed,
             version: Some(version.clone()),
             log_position: request.as_of,
+            reliability: request.reliability,
         };
         let (backbone, tune) = (request.backbone, request.tune.config());
         let (watched, opened) = (watch.clone(), options.clone());

@@ -93,7 +93,9 @@ impl Contestants {
         let entry = |&method: &Method| {
             let entry = match method.acquisition() {
                 Some(acquisition) => {
-                    Entry::new(Arc::new(Factored::served(prior.clone(), acquisition)), phi.clone())
+                    let lapse_rate = manifest.reliability.lapse_rate();
+                    let factored = Factored::served(prior.clone(), acquisition, lapse_rate);
+                    Entry::new(Arc::new(factored), phi.clone())
                 }
                 None => Entry::new(Arc::new(Classic::new(DVector::from_element(1, 1.0))), shared.clone()),
             };

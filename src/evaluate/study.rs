@@ -230,7 +230,7 @@ mod tests {
         let texts = Arc::new(texts);
         let entry = |method: Method| {
             let entry = match method.acquisition() {
-                Some(by) => Entry::new(Arc::new(Factored::served(prior.clone(), by)), texts.clone()),
+                Some(by) => Entry::new(Arc::new(Factored::served(prior.clone(), by, 0.0)), texts.clone()),
                 None => Entry::new(Arc::new(Classic::new(DVector::from_element(1, 1.0))), shared.clone()),
             };
             (method, entry)

@@ -285,7 +285,7 @@ fn check_manifest(manifest: &Manifest) -> Result<(), String> {
     if !(0.0..=1.0).contains(&manifest.tie_weight) {
         return Err(format!("tie_weight: got {}; allowed: a number in [0, 1]", manifest.tie_weight));
     }
-    Ok(())
+    manifest.reliability.check().map_err(|invalid| invalid.to_string())
 }
 
 fn check_head(

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::BackboneRecord;
+use crate::domain::Reliability;
 
 /// Everything about a trained model that is not a weight: `manifest.json` of its artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Manifest {
     pub prior: PriorRecord,
     /// Weight of a TIE's likelihood term.
     pub tie_weight: f64,
+    /// How far people's answers hold when they are fitted.
+    #[serde(default, skip_serializing_if = "Reliability::is_full")]
+    pub reliability: Reliability,
     /// Singular values of the comparison matrix, descending.
     pub spectrum: Vec<f64>,
     /// For each base function, its share in what people differ on: D_jj / tr D.
@@ -60,15 +64,16 @@ impl Manifest {
     /// The layout that this version writes, and the only one that it reads.
     pub const FORMAT: u32 = 1;
 
-    /// Whether another manifest is of the same model: of its name, and of the files that φ and people's fits rest on. A value head
-    /// may come later.
+    /// Whether another manifest is of the same model: of its name, and of the files and settings that φ and people's fits rest on. A
+    /// value head may come later.
     pub fn is_same_model(&self, other: &Self) -> bool {
         let rest = |manifest: &Self| {
             let mut files = manifest.files.clone();
             files.remove("value_head.safetensors");
             files
         };
-        self.version == other.version && rest(self) == rest(other)
+        let settings = |manifest: &Self| (manifest.tie_weight, manifest.reliability);
+        self.version == other.version && settings(self) == settings(other) && rest(self) == rest(other)
     }
 
     /// Whether the user's comparisons were part of training (up to a collision of 128-bit hashes).

@@ -8,7 +8,7 @@ use super::fit::{Chosen, Corpus, Fitted};
 use super::measure::{HeldOut, Quadrants};
 use super::watch::Watch;
 use super::{Dataset, Observer, Stage, TrainError, TuningReport, ValidationScore, embed, labels};
-use crate::domain::ModelVersion;
+use crate::domain::{ModelVersion, Reliability};
 use crate::math::factorization::{Config, Hyperparameters, Start, Trial};
 use crate::math::{SolverReport, Termination};
 use crate::model::{Artifact, Backbone, Manifest, PriorRecord, TrainingUsers};
@@ -24,6 +24,8 @@ pub struct TrainConfig {
     pub version: Option<ModelVersion>,
     /// Position of the preference log up to which the data goes, where it comes from there.
     pub log_position: Option<i64>,
+    /// How far the answers of the people who are served hold. Training takes all judgments as they are.
+    pub reliability: Reliability,
 }
 
 /// A trained model and what is known of it.
@@ -231,6 +233,7 @@ fn manifest(
         metrics: metrics(report),
         prior: PriorRecord::new(prior.mean(), prior.covariance()),
         tie_weight: fitted.factorization.hyperparameters.tie_weight,
+        reliability: config.reliability,
         spectrum: fitted.factorization.spectrum.clone(),
         personal_shares: shares(&prior.covariance().diagonal()),
         common_shares: shares(&prior.mean().map(|mean| mean * mean)),
@@ -286,6 +289,9 @@ fn version(data_digest: &str, config: &TrainConfig, backbone: &dyn Backbone) -> 
         hasher.update([0]);
     }
     hasher.update(format!("{:?} {}", config.base_functions, config.seed));
+    if !config.reliability.is_full() {
+        hasher.update(format!(" {:?}", config.reliability));
+    }
     format!("pref-{}", hex::encode(&hasher.finalize()[..6]))
 }
 

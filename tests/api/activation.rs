@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pref::domain::{ModelVersion, Outcome as Said, TenantId};
+use pref::domain::{ModelVersion, Outcome as Said, Reliability, TenantId};
 use pref::engine::EngineError;
 use pref::math::{Evidence, Posterior};
 use pref::service::proto::*;
@@ -33,11 +33,19 @@ impl TestApp {
         page.into_inner().models.into_iter().map(|model| model.version).collect()
     }
 
-    /// λ from the user's whole log under the model that serves, computed here.
-    async fn refitted(&self, user: &str) -> Vec<f64> {
+    /// λ from the user's whole log under the model that serves, with answers that hold so far, computed here.
+    async fn refitted(&self, user: &str, reliability: Reliability) -> Vec<f64> {
         let model = self.engine.models().active(&TenantId::default_tenant()).unwrap();
         let mut evidence = Vec::new();
-        for line in self.list_preferences(user).await.unwrap() {
+        let log = self.list_preferences(user).await.unwrap();
+        let days = |line: &Preference| {
+            let recorded = line.create_time.unwrap();
+            (recorded.seconds as f64 + f64::from(recorded.nanos) / 1e9) / 86_400.0
+        };
+        let newest = log.iter().map(days).fold(f64::NEG_INFINITY, f64::max);
+        for line in log {
+            let left =
+                reliability.half_life_days().map_or(1.0, |half| 0.5_f64.powf((newest - days(&line)) / half));
             let Comparison { prompt, response_a, response_b } = line.comparison.clone().unwrap();
             let phi = model.resident.features(vec![(prompt.clone(), response_a), (prompt, response_b)]).await;
             let phi = phi.unwrap();
@@ -47,16 +55,22 @@ impl TestApp {
                 _ => (Said::Tie, model.tie_weight),
             };
             let preference = said.preference().unwrap();
-            evidence.push(Evidence { delta: &phi[0] - &phi[1], preference, weight: line.weight * tie });
+            evidence.push(Evidence {
+                delta: &phi[0] - &phi[1],
+                preference,
+                weight: line.weight * tie * left,
+            });
         }
-        Posterior::fit(&evidence, &model.prior).unwrap().coefficients().as_slice().to_vec()
+        let fit = Posterior::fit_with_lapse(&evidence, &model.prior, reliability.lapse_rate()).unwrap();
+        fit.coefficients().as_slice().to_vec()
     }
 
     /// The user is served by `version`, and is where a refit of their log puts them.
     async fn assert_fitted(&self, user: &str, version: &str, revision: usize) {
         let profile = self.get_user(user).await.unwrap();
         assert_eq!((profile.model_version.as_str(), profile.revision as usize), (version, revision));
-        let refitted = self.refitted(user).await;
+        let model = self.engine.models().active(&TenantId::default_tenant()).unwrap();
+        let refitted = self.refitted(user, model.reliability).await;
         assert_eq!(profile.coefficients.len(), refitted.len());
         let close = profile.coefficients.iter().zip(&refitted).all(|(one, other)| (one - other).abs() < 1e-6);
         assert!(close, "{:?} {refitted:?}", profile.coefficients);
@@ -100,6 +114,39 @@ on_both_stores! {
 
         assert_eq!(app.activate("test-1").await.unwrap().state(), ModelState::Active);
         app.assert_fitted("v0", "test-1", 2).await;
+    }
+}
+
+on_both_stores! {
+    async fn answers_age_and_slip_as_the_model_says(app) {
+        app.import_preferences("tastes", &tastes(12, 8)).await.unwrap();
+        let half_life_days = Some(0.2 / 86_400.0);
+        let version = app.trained(TrainRequest { half_life_days, lapse_rate: 0.1, ..on("tastes") }).await;
+        let model = app.model(&version).await.unwrap();
+        assert_eq!((model.half_life_days, model.lapse_rate), (half_life_days, 0.1));
+        assert_eq!(app.model("test-1").await.unwrap().half_life_days, None);
+
+        // Some answers from before, some read anew and some remembered.
+        app.submit(opinion(1, 0)).await.unwrap();
+        app.activate(&version).await.unwrap();
+        app.assert_fitted("v1", &version, 1).await;
+        for prompt in 1..5 {
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+            app.submit(opinion(1, prompt)).await.unwrap();
+            app.assert_fitted("v1", &version, 1 + prompt).await;
+        }
+        let (aged, for_good) = (app.get_user("v1").await.unwrap(), app.refitted("v1", Reliability::default()).await);
+        let apart = aged.coefficients.iter().zip(&for_good).map(|(one, other)| (one - other).abs());
+        assert!(apart.fold(0.0, f64::max) > 0.01, "{:?} {for_good:?}", aged.coefficients);
+
+        let newest = app.list_preferences("v1").await.unwrap().pop().unwrap();
+        app.delete_preference("v1", &newest.preference_id).await.unwrap();
+        app.assert_fitted("v1", &version, 6).await;
+
+        let refused = app.train(TrainRequest { half_life_days: Some(0.0), ..on("tastes") }).await;
+        assert_eq!(refused_field(refused), (Code::InvalidArgument, "half_life_days".to_owned()));
+        let refused = app.train(TrainRequest { lapse_rate: 1.0, ..on("tastes") }).await;
+        assert_eq!(refused_field(refused), (Code::InvalidArgument, "lapse_rate".to_owned()));
     }
 }
 

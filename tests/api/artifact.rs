@@ -50,6 +50,7 @@ pub(crate) fn save(folder: &Path, version: &str, measures: &[&str; BASE_FUNCTION
         metrics: Default::default(),
         prior: PriorRecord::new(&mean, &DMatrix::identity(BASE_FUNCTIONS, BASE_FUNCTIONS)),
         tie_weight: 0.25,
+        reliability: Default::default(),
         spectrum: vec![1.0; BASE_FUNCTIONS],
         personal_shares: vec![0.25; BASE_FUNCTIONS],
         common_shares: vec![0.25; BASE_FUNCTIONS],

@@ -88,6 +88,36 @@ fn a_model_is_trained_described_and_the_same_whatever_the_order_of_lines() {
 }
 
 #[test]
+fn a_model_under_which_answers_fade_and_slip_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write(&folder, "data", &judgments(6));
+    let manifest = |name: &str, more: &[&str]| -> Value {
+        let model = folder.path().join(name);
+        train(&data, &model, more);
+        serde_json::from_slice(&std::fs::read(model.join("manifest.json")).unwrap()).unwrap()
+    };
+    let plain = manifest("plain", &[]);
+    let fading = manifest("fading", &["--half-life-days", "90", "--lapse-rate", "0.02"]);
+    assert_eq!(plain.get("reliability"), None);
+    assert_eq!(fading["reliability"], json!({"half_life_days": 90.0, "lapse_rate": 0.02}));
+    assert_eq!(plain["files"]["head.safetensors"], fading["files"]["head.safetensors"]);
+    assert_ne!(plain["version"], fading["version"]);
+    let people = succeeds(&["describe", "--model", text(&folder.path().join("fading"))]);
+    assert!(people.contains("90 days") && people.contains("0.02"), "{people}");
+
+    let refused = |flag: &str, value: &str| {
+        let model = folder.path().join("refused");
+        fails(&["train", "--data", text(&data), "--output", text(&model), flag, value])
+    };
+    assert!(
+        refused("--half-life-days", "0").contains("half_life_days: got 0"),
+        "{}",
+        refused("--half-life-days", "0")
+    );
+    assert!(refused("--lapse-rate", "1").contains("lapse_rate: got 1"), "{}", refused("--lapse-rate", "1"));
+}
+
+#[test]
 fn lines_of_equal_texts_are_skipped_and_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut lines = judgments(6);

@@ -132,7 +132,7 @@ fn a_short_file_that_the_manifest_agrees_with_is_still_refused() {
 #[test]
 fn a_manifest_that_does_not_fit_its_files_or_itself_is_refused() {
     type Edit = fn(&mut Value);
-    let cases: [(Edit, &str); 10] = [
+    let cases: [(Edit, &str); 12] = [
         (|m| m["backbone"]["dimension"] = 5.into(), "shape is [2, 3], the manifest says (2, 5)"),
         (
             |m| m["base_functions"] = 3.into(),
@@ -144,6 +144,8 @@ fn a_manifest_that_does_not_fit_its_files_or_itself_is_refused() {
         (|m| m["common_shares"] = serde_json::json!([1.0]), "common_shares: got 1 numbers; allowed: 2"),
         (|m| m["labels"] = serde_json::json!(["formal"]), "labels: got 1; allowed: none or 2"),
         (|m| m["tie_weight"] = (-1).into(), "tie_weight: got -1"),
+        (|m| m["reliability"] = serde_json::json!({"half_life_days": 0}), "half_life_days"),
+        (|m| m["reliability"] = serde_json::json!({"lapse_rate": 1}), "lapse_rate"),
         (|m| m["prior"]["covariance"] = serde_json::json!([[1.0, 0.0], [0.0]]), "2 rows of 2"),
         (|m| drop(m.as_object_mut().unwrap().remove("seed")), "missing field `seed`"),
     ];

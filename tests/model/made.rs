@@ -112,6 +112,7 @@ pub(crate) fn artifact(backbone: &dyn Backbone) -> Artifact {
             metrics: Default::default(),
             prior: PriorRecord::new(&DVector::from_vec(vec![0.5, 0.1]), &DMatrix::identity(2, 2)),
             tie_weight: 0.25,
+            reliability: Default::default(),
             spectrum: vec![2.0, 1.0],
             personal_shares: vec![0.5, 0.5],
             common_shares: vec![0.9, 0.1],

@@ -99,7 +99,7 @@ impl Fit {
 
     /// The model that asks by `acquisition`.
     pub(in crate::evaluate) fn asking(&self, acquisition: Acquisition) -> Factored {
-        Factored { head: Some(self.head.clone()), prior: self.prior.clone(), acquisition }
+        Factored { head: Some(self.head.clone()), prior: self.prior.clone(), acquisition, lapse_rate: 0.0 }
     }
 }
 
@@ -116,12 +116,13 @@ pub(in crate::evaluate) struct Factored {
     head: Option<Arc<DMatrix<f64>>>,
     prior: Arc<Prior>,
     acquisition: Acquisition,
+    lapse_rate: f64,
 }
 
 impl Factored {
-    /// Of an artifact, whose φ are computed by the model that serves.
-    pub(in crate::evaluate) fn served(prior: Arc<Prior>, acquisition: Acquisition) -> Self {
-        Self { head: None, prior, acquisition }
+    /// Of φ that are known, such as those that a model serves.
+    pub(in crate::evaluate) fn served(prior: Arc<Prior>, acquisition: Acquisition, lapse_rate: f64) -> Self {
+        Self { head: None, prior, acquisition, lapse_rate }
     }
 }
 
@@ -134,7 +135,7 @@ impl Model for Factored {
     }
 
     fn learn(&self, answers: &[Answer<'_>]) -> Result<Box<dyn Learned>, EvaluateError> {
-        let posterior = Posterior::fit(&evidence(answers), &self.prior)?;
+        let posterior = Posterior::fit_with_lapse(&evidence(answers), &self.prior, self.lapse_rate)?;
         Ok(Box::new(Coefficients { posterior, acquisition: self.acquisition }))
     }
 

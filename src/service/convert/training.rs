@@ -1,6 +1,8 @@
 use super::fields::{request_id, unknown_number};
 use super::{Limits, Page, count, timestamp};
-use crate::domain::{Comparison, DatasetId, Invalid, JobId, Judgment, ModelVersion, RequestId, UserId};
+use crate::domain::{
+    Comparison, DatasetId, Invalid, JobId, Judgment, ModelVersion, Reliability, RequestId, UserId,
+};
 use crate::engine::{
     BaseFunction, EngineError, Example, JobState, MAX_BASE_FUNCTIONS, ModelDescription, ModelState,
     ModelSummary, PreferencesImported, Train, TrainValueHead, TrainingJob, Tune, UnixMillis,
@@ -115,6 +117,7 @@ pub(in crate::service) fn train(given: proto::TrainRequest) -> Result<Train, Eng
         backbone: if given.backbone.is_empty() { "lexical".to_owned() } else { given.backbone },
         base_functions,
         tune,
+        reliability: Reliability::new(given.half_life_days, given.lapse_rate)?,
         seed: given.seed,
         request_id: request_id(&given.request_id)?,
     })
@@ -218,6 +221,8 @@ impl From<ModelSummary> for proto::Model {
             data_digest: model.data_digest,
             log_position: count(model.log_position.unwrap_or(0)),
             tie_weight: model.tie_weight,
+            half_life_days: model.reliability.half_life_days(),
+            lapse_rate: model.reliability.lapse_rate(),
         }
     }
 }

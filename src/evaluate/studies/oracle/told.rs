@@ -101,7 +101,7 @@ impl Trained {
         let options = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
         let prior = Arc::new(empirical_bayes(&evidence(&self.set.train, &train), train.ncols(), &options)?);
         let texts = Arc::new(test.transpose());
-        let asking = |by| Entry::new(Arc::new(Factored::served(prior.clone(), by)), texts.clone());
+        let asking = |by| Entry::new(Arc::new(Factored::served(prior.clone(), by, 0.0)), texts.clone());
         Ok(Known { choosing: asking(Acquisition::InformationGain), drawing: asking(Acquisition::Random) })
     }
 

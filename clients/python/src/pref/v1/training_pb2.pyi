@@ -92,7 +92,7 @@ class ImportPreferencesResponse(_message.Message):
     def __init__(self, imported: _Optional[int] = ..., duplicates: _Optional[int] = ..., skipped: _Optional[int] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("datasets", "include_service_log", "as_of_log_position", "backbone", "base_functions", "tune", "seed", "request_id", "value_head")
+    __slots__ = ("datasets", "include_service_log", "as_of_log_position", "backbone", "base_functions", "tune", "seed", "request_id", "value_head", "half_life_days", "lapse_rate")
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_SERVICE_LOG_FIELD_NUMBER: _ClassVar[int]
     AS_OF_LOG_POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,8 @@ class TrainRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VALUE_HEAD_FIELD_NUMBER: _ClassVar[int]
+    HALF_LIFE_DAYS_FIELD_NUMBER: _ClassVar[int]
+    LAPSE_RATE_FIELD_NUMBER: _ClassVar[int]
     datasets: _containers.RepeatedScalarFieldContainer[str]
     include_service_log: bool
     as_of_log_position: int
@@ -111,7 +113,9 @@ class TrainRequest(_message.Message):
     seed: int
     request_id: str
     value_head: TrainValueHead
-    def __init__(self, datasets: _Optional[_Iterable[str]] = ..., include_service_log: bool = ..., as_of_log_position: _Optional[int] = ..., backbone: _Optional[str] = ..., base_functions: _Optional[int] = ..., tune: _Optional[_Union[Tune, str]] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ..., value_head: _Optional[_Union[TrainValueHead, _Mapping]] = ...) -> None: ...
+    half_life_days: float
+    lapse_rate: float
+    def __init__(self, datasets: _Optional[_Iterable[str]] = ..., include_service_log: bool = ..., as_of_log_position: _Optional[int] = ..., backbone: _Optional[str] = ..., base_functions: _Optional[int] = ..., tune: _Optional[_Union[Tune, str]] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ..., value_head: _Optional[_Union[TrainValueHead, _Mapping]] = ..., half_life_days: _Optional[float] = ..., lapse_rate: _Optional[float] = ...) -> None: ...
 
 class TrainValueHead(_message.Message):
     __slots__ = ("generator", "prompts", "rollouts", "max_tokens")
@@ -208,7 +212,7 @@ class WatchTrainingJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("version", "state", "shared", "base_functions", "backbone", "create_time", "metrics", "users", "comparisons", "erased_users", "data_digest", "log_position", "tie_weight")
+    __slots__ = ("version", "state", "shared", "base_functions", "backbone", "create_time", "metrics", "users", "comparisons", "erased_users", "data_digest", "log_position", "tie_weight", "half_life_days", "lapse_rate")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -229,6 +233,8 @@ class Model(_message.Message):
     DATA_DIGEST_FIELD_NUMBER: _ClassVar[int]
     LOG_POSITION_FIELD_NUMBER: _ClassVar[int]
     TIE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    HALF_LIFE_DAYS_FIELD_NUMBER: _ClassVar[int]
+    LAPSE_RATE_FIELD_NUMBER: _ClassVar[int]
     version: str
     state: ModelState
     shared: bool
@@ -242,7 +248,9 @@ class Model(_message.Message):
     data_digest: str
     log_position: int
     tie_weight: float
-    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., shared: bool = ..., base_functions: _Optional[int] = ..., backbone: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., users: _Optional[int] = ..., comparisons: _Optional[int] = ..., erased_users: _Optional[int] = ..., data_digest: _Optional[str] = ..., log_position: _Optional[int] = ..., tie_weight: _Optional[float] = ...) -> None: ...
+    half_life_days: float
+    lapse_rate: float
+    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., shared: bool = ..., base_functions: _Optional[int] = ..., backbone: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., users: _Optional[int] = ..., comparisons: _Optional[int] = ..., erased_users: _Optional[int] = ..., data_digest: _Optional[str] = ..., log_position: _Optional[int] = ..., tie_weight: _Optional[float] = ..., half_life_days: _Optional[float] = ..., lapse_rate: _Optional[float] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

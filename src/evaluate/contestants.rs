@@ -158,8 +158,10 @@ impl Contestants {
                     let (random, tuning) = Fit::train(&corpus, j.or(Some(8)), Some(Start::Random))?;
                     (Arc::new(random.asking(crate::math::Acquisition::InformationGain)), tuning)
                 }
-                (Method::NoReg, Some((fit, _))) => {
-                    let (free, tuning) = fit.without_penalty(&corpus)?;
+                (Method::NoReg, Some((fit, tuning))) => {
+                    let free = fit.without_penalty(&corpus)?;
+                    // J and tie weight are of those trials; nothing was tried without a penalty.
+                    let tuning = Tuning { chosen: free.setting(), log_likelihood: None, ..*tuning };
                     (Arc::new(free.asking(crate::math::Acquisition::InformationGain)), tuning)
                 }
                 (method, Some((fit, tuning))) => match method.acquisition() {

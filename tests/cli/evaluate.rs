@@ -90,6 +90,9 @@ fn all_methods_are_trained_tuned_and_held_side_by_side() {
     let trained = report["trained"].as_array().unwrap();
     assert_eq!(trained.len(), METHODS.len());
     assert!(trained.iter().all(|method| (1.0..=20.0).contains(&number(method, "trials"))), "{trained:?}");
+    let tuned = |method: &str| trained.iter().find(|tuned| tuned["method"] == method).unwrap();
+    let (pref, no_reg) = (tuned("pref"), tuned("no-reg"));
+    assert!(pref["chosen"] != no_reg["chosen"] && no_reg["log_likelihood"].is_null(), "{no_reg}");
     for name in ["command", "model_version", "data_digest"] {
         assert!(!report[name].as_str().unwrap().is_empty(), "{name}");
     }

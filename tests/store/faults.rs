@@ -17,7 +17,7 @@ crate::on_both_engines!(
 async fn a_log_locked_by_somebody_else_is_unavailable_and_then_works(f: &Fixture) {
     f.store.ensure_user(&tenant(), &user("ada"), NOW).await.unwrap();
     let new = preference(comparison("x", "a", "b"));
-    let patience = Duration::from_millis(200);
+    let patience = Duration::from_secs(1);
     let config = StoreConfig { statement_timeout: patience, acquire_timeout: patience, ..f.config.clone() };
     match &f.place {
         Place::Postgres(database) => {

@@ -54,14 +54,9 @@ impl Fit {
     }
 
     /// The same J and tie weight with hardly a penalty on W and nothing taken off the prior.
-    pub(in crate::evaluate) fn without_penalty(
-        &self,
-        corpus: &Corpus<'_>,
-    ) -> Result<(Self, Tuning), EvaluateError> {
+    pub(in crate::evaluate) fn without_penalty(&self, corpus: &Corpus<'_>) -> Result<Self, EvaluateError> {
         let config = Config { base_functions: Some(self.base_functions), seed: corpus.seed, start: None };
-        let fit = Problem::new(&corpus.comparisons(&corpus.all))?.fit(&self.free(), &config, &mut ())?;
-        let tuning = Tuning { trials: 0, chosen: in_words(&self.free()), log_likelihood: None };
-        Ok((Self::new(fit), tuning))
+        Ok(Self::new(Problem::new(&corpus.comparisons(&corpus.all))?.fit(&self.free(), &config, &mut ())?))
     }
 
     /// Where fits on all judgments end that begin at the singular vectors, and from so many random draws; with the penalty
@@ -85,6 +80,11 @@ impl Fit {
     fn free(&self) -> Hyperparameters {
         let (gamma, alpha) = (NO_PENALTY, NO_PENALTY);
         Hyperparameters { gamma, alpha, mean_scale: 1.0, spread_scale: 1.0, ..self.tuned }
+    }
+
+    /// What it was fitted with.
+    pub(in crate::evaluate) fn setting(&self) -> String {
+        in_words(&self.tuned)
     }
 
     fn new(fit: Factorization) -> Self {

@@ -101,7 +101,7 @@ fn factored_models_tell_kinds_apart_with_and_without_their_parts() {
     tells_kinds_apart(&fit.asking(Acquisition::InformationGain));
     let (random, _) = Fit::train(&corpus, Some(2), Some(Start::Random)).unwrap();
     tells_kinds_apart(&random.asking(Acquisition::DOptimal));
-    let free = fit.without_penalty(&corpus).unwrap().0.asking(Acquisition::Random);
+    let free = fit.without_penalty(&corpus).unwrap().asking(Acquisition::Random);
     assert!(!free.chooses() && meet(&free, 0, 10).1 > 0.7);
 }
 

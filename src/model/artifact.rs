@@ -132,9 +132,9 @@ impl Artifact {
         for (name, expected) in &manifest.files {
             let path = Path::parse(name).map_err(|error| location.file(name, error))?;
             let bytes = match store.get(&path).await {
-                Ok(found) => found.bytes().await.map_err(|error| location.file(name, error))?,
+                Ok(found) => found.bytes().await.map_err(|error| location.storage(error))?,
                 Err(object_store::Error::NotFound { .. }) => return Err(location.file(name, "is missing")),
-                Err(error) => return Err(location.file(name, error)),
+                Err(error) => return Err(location.storage(error)),
             };
             let found = sha256(&bytes);
             if found != *expected {

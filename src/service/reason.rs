@@ -123,6 +123,7 @@ reasons! {
     UpstreamBroken = "UPSTREAM_BROKEN": Unavailable, BAD_GATEWAY, After(1000);
     TokenKeysUnavailable = "TOKEN_KEYS_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
     DatabaseUnavailable = "DATABASE_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(500);
+    ModelStorageUnavailable = "MODEL_STORAGE_UNAVAILABLE": Unavailable, SERVICE_UNAVAILABLE, After(1000);
     Internal = "INTERNAL": Internal, INTERNAL_SERVER_ERROR, No;
 }
 
@@ -181,6 +182,7 @@ impl From<&EngineError> for Reason {
             EngineError::Model(ModelError::QueueFull { .. }) => Self::ModelQueueFull,
             EngineError::Model(ModelError::Stopped) => Self::Draining,
             EngineError::Model(ModelError::OutOfMemory { .. }) => Self::OutOfMemory,
+            EngineError::Model(ModelError::Storage { .. }) => Self::ModelStorageUnavailable,
             EngineError::Model(error) if is_damage(error) => Self::ModelDamaged,
             EngineError::Store(StoreError::Unavailable(_)) => Self::DatabaseUnavailable,
             EngineError::Store(StoreError::Missing { .. }) => Self::Gone,

@@ -1,7 +1,5 @@
 use std::sync::LazyLock;
 
-use rayon::prelude::*;
-
 use super::logistic::{binary_entropy, entropy_of_logit, sigmoid, sigmoid_derivative};
 
 /// What makes a comparison worth asking. z = λ̂ᵀδ and v = δᵀH⁻¹δ are mean and variance of its logit; every score here
@@ -48,8 +46,12 @@ const FINEST: f64 = 64.0;
 ///
 /// v is not negative; 0 ≤ I ≤ 1.
 pub fn information_gain(z: f64, v: f64) -> (f64, f64) {
+    by_trapezoids(z, v, STEP)
+}
+
+fn by_trapezoids(z: f64, v: f64, step: f64) -> (f64, f64) {
     let spread = v.sqrt();
-    let step = (STEP / spread).clamp(FINEST.recip(), STEP);
+    let step = (step / spread).clamp(FINEST.recip(), step);
     let (mut mass, mut mean, mut noise) = (1.0, sigmoid(z), entropy_of_logit(z));
     for node in (1..).map(|k| f64::from(k) * step).take_while(|&node| node <= REACH) {
         let weight = (-0.5 * node * node).exp();
@@ -69,16 +71,15 @@ const SIDE: usize = (TABLE_EDGE * STEPS_PER_UNIT) as usize + 1;
 /// By how much an interpolated gain may be wrong, in bits: h²/8 (max |∂²I/∂z²| + max |∂²I/∂√v²|) with h = 1/16.
 pub(super) const TABLE_ERROR: f64 = 5e-4;
 
-/// I on a grid of (|z|, √v).
+/// I on a grid of (|z|, √v), to 1e-5. Made by one thread: while it waited for others it might be handed a question to choose,
+/// which waits for the table.
 static TABLE: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let at = |k: usize| k as f64 / STEPS_PER_UNIT;
-    (0..SIDE * SIDE)
-        .into_par_iter()
-        .map(|cell| {
-            let (z, spread) = (at(cell % SIDE), at(cell / SIDE));
-            information_gain(z, spread * spread).0
-        })
-        .collect()
+    let gain = |cell: usize| {
+        let (z, spread) = (at(cell % SIDE), at(cell / SIDE));
+        by_trapezoids(z, spread * spread, 1.0).0
+    };
+    (0..SIDE * SIDE).map(gain).collect()
 });
 
 /// [`information_gain`] in bits to [`TABLE_ERROR`], by interpolation: for looking over a pool, of which only the best

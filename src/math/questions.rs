@@ -164,7 +164,7 @@ impl Pool {
     }
 }
 
-/// Makes what every choice looks up, which the first would make otherwise: some tenth of a second of all cores.
+/// Makes what every choice looks up, which the first would make otherwise: some tenths of a second.
 pub fn prepare() {
     acquisition::prepare_table();
 }

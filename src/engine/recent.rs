@@ -288,7 +288,8 @@ fn text_bytes(texts: &Comparison) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Outcome, Weight};
+    use crate::domain::{Outcome, PreferenceId, Weight};
+    use crate::store::Answer;
 
     fn person(number: u8) -> UserHash {
         serde_json::from_value(vec![number; 32].into()).unwrap()
@@ -398,6 +399,22 @@ mod tests {
         let _listening = logs.listen();
         logs.keep(person(2), log(2));
         assert_eq!(logs.take(&person(2), &model("m1")), Some(log(2)));
+    }
+
+    #[test]
+    fn lines_of_a_log_that_tell_nothing_take_no_memory() {
+        let line = |at, delta| Answer {
+            position: at,
+            preference_id: PreferenceId::random(),
+            outcome: Outcome::First,
+            weight: Weight::ONE,
+            created: at,
+            delta,
+        };
+        let silent = (0..10_000).map(|at| line(at, None));
+        let counted = silent.chain((0..2).map(|at| line(at, Some(vec![1.0, 2.0])))).collect();
+        let counted = Counted::of(counted, 0.25);
+        assert_eq!((counted.bytes(), &counted), (log(2).counted.bytes(), &log(2).counted));
     }
 
     #[test]

@@ -42,6 +42,10 @@ impl From<EngineError> for Refusal {
                 tracing::warn!(error = %error, "the database is away");
                 "the database is not available; try again".to_owned()
             }
+            Reason::ModelStorageUnavailable => {
+                tracing::warn!(error = %error, "the models' storage is away");
+                "the models' storage is not available; try again".to_owned()
+            }
             _ => error.to_string(),
         };
         let refusal = Self::new(reason, message);
@@ -112,6 +116,17 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         let details = status.get_error_details();
         assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn storage_that_is_away_is_worth_a_retry_and_its_place_stays_in_the_log() {
+        let (location, reason) = ("s3://secret/models".to_owned(), "503 of secret".to_owned());
+        let status = Status::from(EngineError::Model(ModelError::Storage { location, reason }));
+        assert_eq!(status.code(), Code::Unavailable);
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "MODEL_STORAGE_UNAVAILABLE");
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
+        assert!(!status.message().contains("secret"), "{}", status.message());
     }
 
     #[test]

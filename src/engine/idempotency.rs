@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError};
 use crate::domain::{RequestId, TenantId, UserId};
-use crate::store::{Idempotent, Recall};
+use crate::store::{Idempotent, Recall, UnixMillis};
 
 /// One call of a mutation, as its repeats are known by: scope (tenant, user or none, method), id, and a digest of all
 /// that was asked.
@@ -60,15 +60,20 @@ impl Engine {
     ) -> Result<Option<Idempotent>, EngineError> {
         let Some(request_id) = call.request_id else { return Ok(None) };
         let created = self.now();
-        let lifetime = i64::try_from(self.config().reply_lifetime.as_millis()).unwrap_or(i64::MAX);
         Ok(Some(Idempotent {
             method: call.method,
             request_id,
             body_hash: call.body_hash,
             reply: serde_json::to_vec(reply)?,
             created,
-            expires: created.saturating_add(lifetime),
+            expires: self.reply_expires(created),
         }))
+    }
+
+    /// Until when a reply of `created` is kept for repeats.
+    pub(super) fn reply_expires(&self, created: UnixMillis) -> UnixMillis {
+        let lifetime = i64::try_from(self.config().reply_lifetime.as_millis()).unwrap_or(i64::MAX);
+        created.saturating_add(lifetime)
     }
 }
 

@@ -113,7 +113,7 @@ const TURNS: usize = 1 << 14;
 pub struct EngineConfig {
     /// How long a question's pair is kept from being asked again. A later answer still counts.
     pub query_lifetime: Duration,
-    /// How long a reply is kept for a repeat of its request id. (That of SubmitPreference is kept for good.)
+    /// How long a reply is kept for a repeat of its request id. (That of an answer is kept with it.)
     pub reply_lifetime: Duration,
     /// How long the choices of a chat completion are kept to be compared; nothing of them where it is 0.
     pub completion_lifetime: Duration,

@@ -129,12 +129,14 @@ impl Engine {
             let submitted = Submitted { preference_id, profile };
             let new = NewPreference {
                 preference_id,
+                request_id: request.request_id,
                 body_hash: call.body_hash,
                 query_id: judged.query_id,
                 comparison: judged.comparison.clone(),
                 outcome: request.outcome,
                 weight: request.weight,
                 created,
+                expires: self.reply_expires(created),
                 expected_revision,
                 derived: vec![derived(&model, &posterior, answers, judged.delta.clone())],
                 reply: serde_json::to_vec(&submitted)?,

@@ -16,7 +16,7 @@
 //! | `user_posterior` | λ and H of a user under a model version, at a revision | derived |
 //! | `completion` | choices of chat completions, for as long as they may be compared | truth, until it expires |
 //! | `query` | questions asked, stored before they are answered with | truth |
-//! | `request` | replies of other calls by request id | truth, until it expires |
+//! | `request` | replies of other calls, and of answers that were not logged, by request id | truth, until it expires |
 //! | `erased_user` | keyed hash of an erased user | truth |
 //! | `pool`, `pool_prompt`, `candidate` | prompts and responses to ask about | truth |
 //! | `embedding` | h(x, y) by backbone and content | derived |

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::domain::{Comparison, Outcome, PreferenceId, QueryId, TenantId, UserId};
 
+/// The RPC whose requests are kept where they only repeated what had been said.
+const METHOD: &str = "SubmitPreference";
+
 impl Store {
     /// Appends an answer to the user's log together with the fits that follow from it, in one transaction, on top of
     /// exactly `new.expected_revision`. Makes the user where that is 0 and they are not there.
@@ -29,6 +32,9 @@ impl Store {
             if new.query_id.is_none() && self.is_lately_erased(&mut tx, tenant, user, new.created).await? {
                 tx.rollback().await?;
                 return Ok(Append::Erased);
+            }
+            if let Some(replay) = answered_alike(&mut tx, tenant, user, new).await? {
+                return Ok(replay);
             }
             let revision = new.expected_revision + 1;
             match insert_line(&mut tx, tenant, user, revision, new).await {
@@ -202,6 +208,10 @@ impl Store {
         }
         let mut tx = self.db.begin().await?;
         if let Some(query) = new.query_id {
+            tx.lock_user(tenant, user).await?;
+            if let Some(replay) = answered_alike(&mut tx, tenant, user, new).await? {
+                return Ok(replay);
+            }
             let asked = tx
                 .row(
                     "SELECT p.outcome, p.reply FROM query q
@@ -217,11 +227,24 @@ impl Store {
                 return Ok(if erased { Append::Erased } else { Append::QueryNotFound });
             };
             if let Some(outcome) = row.get::<Option<String>>(0)? {
-                return if outcome == new.outcome.as_str() {
-                    Ok(Append::Replayed(row.get(1)?))
-                } else {
-                    Ok(Append::QueryAlreadyAnswered)
-                };
+                if outcome != new.outcome.as_str() {
+                    return Ok(Append::QueryAlreadyAnswered);
+                }
+                let reply: Vec<u8> = row.get(1)?;
+                // Else a repeat after an undo would be a new answer.
+                if let Some(request_id) = new.request_id {
+                    let request = Idempotent {
+                        method: METHOD,
+                        request_id,
+                        body_hash: new.body_hash,
+                        reply: reply.clone(),
+                        created: new.created,
+                        expires: new.expires,
+                    };
+                    tx.remember(tenant, Some(user), &request).await?;
+                    tx.commit().await?;
+                }
+                return Ok(Append::Replayed(reply));
             }
         }
         let row = tx
@@ -258,6 +281,23 @@ impl Store {
             None => Ok(Undo::Conflict { revision: row.get(0)? }),
         }
     }
+}
+
+/// What a repeat is told of a request that had answered a question as another one had before it: that one's reply, whatever has
+/// become of the answer since.
+async fn answered_alike(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    user: &UserId,
+    new: &NewPreference,
+) -> Result<Option<Append>, StoreError> {
+    let (Some(_), Some(request_id)) = (new.query_id, new.request_id) else { return Ok(None) };
+    let recall = tx.recall(tenant, user.as_str(), METHOD, request_id, &new.body_hash, new.created).await?;
+    Ok(match recall {
+        Recall::New => None,
+        Recall::Replayed(reply) => Some(Append::Replayed(reply)),
+        Recall::RequestIdReused => Some(Append::RequestIdReused),
+    })
 }
 
 /// Takes the user's log from `expected` to `expected + 1` and locks it until the transaction ends; false if it is

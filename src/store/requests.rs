@@ -66,9 +66,22 @@ impl Tx {
         if written == 1 {
             return Ok(Recall::New);
         }
-        let key = values![tenant, user, request.method, request.request_id, request.created];
-        let row = self.row(RECALL, key).await?;
-        row.map_or(Ok(Recall::New), |row| recalled_row(&row, &request.body_hash))
+        self.recall(tenant, user, request.method, request.request_id, &request.body_hash, request.created)
+            .await
+    }
+
+    /// [`Store::recall`] as part of a transaction; `user` is empty for a call about no user.
+    pub(super) async fn recall(
+        &mut self,
+        tenant: &TenantId,
+        user: &str,
+        method: &str,
+        request_id: RequestId,
+        body_hash: &[u8; 32],
+        now: UnixMillis,
+    ) -> Result<Recall, StoreError> {
+        let row = self.row(RECALL, values![tenant, user, method, request_id, now]).await?;
+        row.map_or(Ok(Recall::New), |row| recalled_row(&row, body_hash))
     }
 }
 

@@ -196,6 +196,8 @@ pub struct Derived {
 pub struct NewPreference {
     /// [`PreferenceId::of_request`] where the call has a request id, else random.
     pub preference_id: PreferenceId,
+    /// The caller's key, if there is one.
+    pub request_id: Option<RequestId>,
     /// Digest of the call's body: the same id with another digest is refused.
     pub body_hash: [u8; 32],
     /// The question that is answered, if it was one of ours.
@@ -208,6 +210,9 @@ pub struct NewPreference {
     pub weight: Weight,
     /// Now.
     pub created: UnixMillis,
+    /// Until when the request id is kept where the answer is not logged, because the question had been answered alike. (That
+    /// of an answer that is logged is kept with it.)
+    pub expires: UnixMillis,
     /// The revision that the fit was computed from; 0 for a user who is not there yet.
     pub expected_revision: Revision,
     /// The fits after it: the active model's, and the activating one's where there is one. Their revision becomes

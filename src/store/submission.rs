@@ -111,7 +111,7 @@ impl Store {
         new: &'a NewPreference,
         derived: &'a Derived,
         basis: Basis,
-    ) -> [Value<'a>; 23] {
+    ) -> [Value<'a>; 24] {
         // An answer to a question does not ask which one was chosen last.
         let latest = match basis {
             Basis::Remembered(latest) if new.query_id.is_none() => {
@@ -146,6 +146,7 @@ impl Store {
             derived.answers.into(),
             (new.expected_revision + 1).into(),
             Value::Text(latest.map(Into::into)),
+            new.request_id.into(),
         ]
     }
 }
@@ -153,20 +154,20 @@ impl Store {
 /// Many answers, each on top of the revision that it expects. Passed over is a log that somebody else has locked, so that nobody
 /// waits for another person's; one that has been changed or erased meanwhile (the lock is taken on the row as it is
 /// now, while all else sees the database as it was when the statement began); one that rests on memory, where its person was
-/// erased lately or, for a comparison of the caller's own, was asked a question since; and an answer that was logged before, or to a
-/// question that is not there, which would violate a key and take all others with it. What is not there is asked for as
+/// erased lately or, for a comparison of the caller's own, was asked a question since; an answer that was logged before, or to a
+/// question that is not there, which would violate a key and take all others with it; and one whose request was given another's reply. What is not there is asked for as
 /// `(SELECT …) IS NULL`, which looks a key up for each; for NOT EXISTS Postgres reads a table to its end where it had not been
 /// analysed when the plan was made.
 pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
          SELECT * FROM unnest((SELECT $1::text[]), $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[],
                               $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
                               $14::double precision[], $15::bytea[], $16::bytea[], $17::text[], $18::bytea[],
-                              $19::bytea[], $20::bytea[], $21::bigint[], $22::bigint[], $23::text[])
+                              $19::bytea[], $20::bytea[], $21::bigint[], $22::bigint[], $23::text[], $24::text[])
               WITH ORDINALITY
               AS a (tenant, user_id, expected, created, query_id, user_hash, remembered_since,
                     preference_id, prompt, response_a, response_b, pair_key, outcome,
                     weight, body_hash, reply, model_version, delta,
-                    coefficients, hessian, answers, position, latest, n)
+                    coefficients, hessian, answers, position, latest, request_id, n)
      ), free AS (
          SELECT a.tenant, a.user_id, a.expected, a.created, a.n
          FROM answer a CROSS JOIN LATERAL (
@@ -182,7 +183,11 @@ pub(super) const APPEND: &str = "WITH answer AS MATERIALIZED (
                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.preference_id = a.preference_id) IS NULL
            AND (a.query_id IS NULL OR asked.is_there = 1 AND (
                  SELECT 1 FROM preference p
-                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.query_id = a.query_id AND p.deleted IS NULL) IS NULL)
+                 WHERE p.tenant = a.tenant AND p.user_id = a.user_id AND p.query_id = a.query_id AND p.deleted IS NULL) IS NULL
+               AND (
+                 SELECT 1 FROM request r
+                 WHERE r.tenant = a.tenant AND r.user_id = a.user_id AND r.method = 'SubmitPreference'
+                   AND r.request_id = a.request_id AND r.expires > a.created) IS NULL)
            AND (a.latest IS NULL OR a.latest = COALESCE((
                  SELECT q.query_id FROM query q WHERE q.tenant = a.tenant AND q.user_id = a.user_id
                  ORDER BY q.created DESC, q.information_gain DESC LIMIT 1), ''))

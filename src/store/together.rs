@@ -14,7 +14,7 @@ pub(super) struct Together {
     /// What an answer needs to know.
     pub(super) submissions: Batcher<Reads<SubmissionSnapshot, 4>>,
     /// Answers.
-    pub(super) appends: Batcher<Writes<23>>,
+    pub(super) appends: Batcher<Writes<24>>,
     /// What a question needs to know.
     pub(super) askings: Batcher<Reads<Found, 7>>,
     /// Questions.

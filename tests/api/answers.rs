@@ -69,6 +69,23 @@ on_both_stores! {
 }
 
 on_both_stores! {
+    async fn a_late_repeat_of_a_second_click_does_not_bring_back_what_was_undone(app) {
+        app.import_topics().await;
+        let query = app.ask("ada").await;
+        let clicked = answer("ada", &query.query_id, Outcome::First);
+        let first = app.submit(clicked.clone()).await.unwrap();
+        let again = SubmitPreferenceRequest { request_id: request_id(), ..clicked };
+        assert_eq!(app.submit(again.clone()).await.unwrap(), first);
+        let undone = app.delete_preference("ada", &first.preference_id).await.unwrap();
+        assert_eq!(app.submit(again.clone()).await.unwrap(), first);
+        assert_eq!(app.get_user("ada").await.unwrap(), undone);
+        app.submit(answer("ada", &query.query_id, Outcome::Second)).await.unwrap();
+        assert_eq!(app.submit(again).await.unwrap(), first);
+        assert_eq!(app.list_preferences("ada").await.unwrap().len(), 1);
+    }
+}
+
+on_both_stores! {
     async fn a_question_belongs_to_one_user(app) {
         app.import_topics().await;
         let query = app.ask("ada").await;

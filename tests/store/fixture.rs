@@ -164,12 +164,14 @@ pub(crate) fn comparison(prompt: &str, a: &str, b: &str) -> Comparison {
 pub(crate) fn preference(comparison: Comparison) -> NewPreference {
     NewPreference {
         preference_id: PreferenceId::random(),
+        request_id: None,
         body_hash: [1; 32],
         query_id: None,
         comparison,
         outcome: Outcome::First,
         weight: Weight::ONE,
         created: NOW,
+        expires: NOW + HOUR,
         expected_revision: 0,
         derived: vec![derived("m1", 1)],
         reply: b"first reply".to_vec(),

@@ -1,4 +1,4 @@
-use pref::domain::{Outcome, PreferenceId, Weight};
+use pref::domain::{Outcome, PreferenceId, RequestId, Weight};
 use pref::store::{Append, Derived, NewPreference, Recall, Undo};
 
 use crate::fixture::{
@@ -13,6 +13,7 @@ crate::on_both_engines!(
     a_foreign_or_unknown_question_is_not_found,
     a_stale_revision_is_a_conflict,
     an_undo_takes_the_answer_out_and_advances_the_revision,
+    a_request_that_said_what_had_been_said_stays_answered,
     undoing_twice_or_nothing_or_on_a_stale_revision,
     two_models_are_kept_side_by_side,
     the_log_pages_and_goes_back_in_time,
@@ -132,6 +133,44 @@ async fn an_undo_takes_the_answer_out_and_advances_the_revision(f: &Fixture) {
     f.answer(&ada, NewPreference { outcome: Outcome::Second, ..answer_to(&query) }).await;
     let positions = f.store.list_preferences(&tenant(), &ada, 0, 10).await.unwrap();
     assert_eq!(positions.iter().map(|line| line.position).collect::<Vec<_>>(), [2, 4]);
+}
+
+async fn a_request_that_said_what_had_been_said_stays_answered(f: &Fixture) {
+    let ada = user("ada");
+    let query = f.ask(&ada, comparison("x", "a", "b")).await;
+    let id = f.answer(&ada, answer_to(&query)).await;
+    // As a second click comes, with an id of its own.
+    let request_id = RequestId::random();
+    let again = NewPreference {
+        preference_id: PreferenceId::of_request(&tenant(), &ada, request_id),
+        request_id: Some(request_id),
+        reply: b"another reply".to_vec(),
+        ..answer_to(&query)
+    };
+    let first = Append::Replayed(b"first reply".to_vec());
+    let append = async |new: NewPreference| f.store.append_preference(&tenant(), &ada, &new).await.unwrap();
+    assert_eq!(append(NewPreference { expected_revision: 1, ..again.clone() }).await, first);
+
+    f.store.delete_preference(&tenant(), &ada, id, 1, NOW, &[], None).await.unwrap();
+    for expected_revision in [1, 2] {
+        assert_eq!(
+            append(NewPreference { expected_revision, ..again.clone() }).await,
+            first,
+            "it was taken back"
+        );
+        let other = NewPreference { expected_revision, body_hash: [2; 32], ..again.clone() };
+        assert_eq!(append(other).await, Append::RequestIdReused);
+    }
+    assert_eq!(f.store.list_preferences(&tenant(), &ada, 0, 10).await.unwrap(), []);
+
+    f.answer(&ada, NewPreference { outcome: Outcome::Second, ..answer_to(&query) }).await;
+    assert_eq!(
+        append(NewPreference { expected_revision: 3, ..again.clone() }).await,
+        first,
+        "whatever was said since"
+    );
+    let late = NewPreference { created: NOW + HOUR, expected_revision: 3, ..again };
+    assert_eq!(append(late).await, Append::QueryAlreadyAnswered, "it is kept for as long as other replies");
 }
 
 async fn undoing_twice_or_nothing_or_on_a_stale_revision(f: &Fixture) {

@@ -183,7 +183,7 @@ impl fmt::Display for Report {
             gain_table(f, &self.against_pref)?;
         }
         let cohort = self.cohort.curves.first().map_or(0, |point| point.users);
-        if self.curves.iter().any(|point| point.users != cohort) {
+        if cohort > 0 && self.curves.iter().any(|point| point.users != cohort) {
             writeln!(f, "\nThe {cohort} people who count at every number of answers")?;
             table(f, &self.cohort.curves)?;
             gain_table(f, &self.cohort.paired)?;

@@ -182,7 +182,9 @@ fn head(texts: usize, size: Size, out: Option<&Path>) -> anyhow::Result<()> {
         kappa: 1.0,
         threshold: 0.1,
         tie_weight: 0.5,
+        ridge: None,
         mean_scale: 1.0,
+        beyond_scale: 1.0,
         spread_scale: 1.0,
     };
     let (clock, cpu) = (Instant::now(), cpu_seconds()?);

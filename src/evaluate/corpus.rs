@@ -9,33 +9,56 @@ use super::EvaluateError;
 use super::models::{Answer, Model, Pair};
 use super::protocol::random_stream;
 use crate::math::eigenpairs;
-use crate::math::factorization::{Comparisons, Observation};
+use crate::math::factorization::{Comparisons, Observation, Problem};
 use crate::math::metrics::mean_log_likelihood;
-use crate::train::{Dataset, Quadrant, SplitConfig, folds, split_rows};
+use crate::train::{Dataset, Quadrant, cuts, folds};
 
 /// Answers from which a person is learned when hyperparameters are chosen: what an evaluation asks, about.
 const ANSWERS: usize = 10;
 /// Validation judgments of a person that count, at most.
 const TESTED: usize = 40;
-/// The share of prompts held out to choose hyperparameters on.
-const VALIDATION: f64 = 0.2;
 
 /// Judgments to train on, over embedded texts.
 pub(super) struct Corpus<'a> {
     data: &'a Dataset,
     /// h, N × d.
     pub(super) embeddings: &'a DMatrix<f64>,
-    /// Four fifths of the prompts.
-    pub(super) train: Vec<Observation>,
-    /// The same people's judgments of the other prompts.
-    pub(super) validation: Vec<Observation>,
-    /// Both together.
+    /// What hyperparameters are chosen by; one cut where there are many prompts ([`cuts`]).
+    pub(super) cuts: Vec<Cut>,
+    /// All judgments.
     pub(super) all: Vec<Observation>,
     /// Cuts by people: judgments to fit on, and those of people left out of them.
     pub(super) folds: Vec<(Vec<Observation>, Vec<Observation>)>,
     /// Seed of all that is drawn.
     pub(super) seed: u64,
     coordinates: OnceLock<Coordinates>,
+}
+
+/// Judgments held out to choose hyperparameters by.
+pub(super) struct Cut {
+    /// Four fifths of the prompts.
+    pub(super) train: Vec<Observation>,
+    /// The same people's judgments of the other prompts.
+    pub(super) validation: Vec<Observation>,
+}
+
+/// What a gradient method is fitted on.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// A cut's training part, with early stopping by what it holds out.
+    Cut(&'a Cut),
+    /// All judgments, for so many steps.
+    All(usize),
+}
+
+impl Part<'_> {
+    /// Steps that are given.
+    pub(super) fn steps(self) -> Option<usize> {
+        match self {
+            Self::Cut(_) => None,
+            Self::All(steps) => Some(steps),
+        }
+    }
 }
 
 impl<'a> Corpus<'a> {
@@ -49,7 +72,6 @@ impl<'a> Corpus<'a> {
         rows: &[usize],
         seed: u64,
     ) -> Result<Self, EvaluateError> {
-        let split = split_rows(data, rows, &SplitConfig { users: 0.0, prompts: VALIDATION, seed });
         let observations = |rows: &[usize]| -> Vec<Observation> {
             let observation = |&row: &usize| {
                 let row = data.rows()[row];
@@ -67,8 +89,13 @@ impl<'a> Corpus<'a> {
         let corpus = Self {
             data,
             embeddings,
-            train: observations(split.rows(Quadrant::Train)),
-            validation: observations(split.rows(Quadrant::Validation)),
+            cuts: cuts(data, rows, seed)
+                .iter()
+                .map(|cut| Cut {
+                    train: observations(cut.rows(Quadrant::Train)),
+                    validation: observations(cut.rows(Quadrant::Validation)),
+                })
+                .collect(),
             all: observations(rows),
             folds: folds(data, rows, seed)
                 .iter()
@@ -77,8 +104,7 @@ impl<'a> Corpus<'a> {
             seed,
             coordinates: OnceLock::new(),
         };
-        let some = |part: &[Observation]| decided(part).next().is_some();
-        if !some(&corpus.train) || !some(&corpus.validation) {
+        if corpus.cuts.is_empty() {
             return Err(EvaluateError::TooFew { judgments: rows.len() });
         }
         Ok(corpus)
@@ -104,11 +130,39 @@ impl<'a> Corpus<'a> {
         })
     }
 
-    /// How well a model meets people anew: the mean log-likelihood in nats of validation judgments of every person who
+    /// The judgments of a part that a method is fitted on, and those that it may stop by.
+    pub(super) fn judged<'b>(&'b self, part: Part<'b>) -> (&'b [Observation], &'b [Observation]) {
+        match part {
+            Part::Cut(cut) => (&cut.train, &cut.validation),
+            Part::All(_) => (&self.all, &[]),
+        }
+    }
+
+    /// Comparisons of each cut, made ready for the factorization, with what it holds out.
+    pub(super) fn problems(&self) -> Result<Vec<(Problem, &[Observation])>, EvaluateError> {
+        let ready = |cut: &'_ Cut| Problem::new(&self.comparisons(&cut.train));
+        self.cuts.iter().map(|cut| Ok((ready(cut)?, &cut.validation[..]))).collect()
+    }
+
+    /// What a setting comes to over all cuts: the mean of [`Self::few_shot`], and of the steps that early stopping took.
+    pub(super) fn trial<M: Model>(
+        &self,
+        mut fit: impl FnMut(Part<'_>) -> Result<(M, usize), EvaluateError>,
+    ) -> Result<(f64, usize), EvaluateError> {
+        let (mut reached, mut taken) = (0.0, 0);
+        for cut in &self.cuts {
+            let (model, steps) = fit(Part::Cut(cut))?;
+            reached += self.few_shot(&model, cut)?;
+            taken += steps;
+        }
+        Ok((reached / self.cuts.len() as f64, taken / self.cuts.len()))
+    }
+
+    /// How well a model meets people anew: the mean log-likelihood in nats of held-out judgments of every person who
     /// is learned from at most [`ANSWERS`] of their other judgments, drawn at random, the same for every model.
-    pub(super) fn few_shot(&self, model: &dyn Model) -> Result<f64, EvaluateError> {
-        let asked = self.by_user(&self.train, "few-shot answers");
-        let tested = self.by_user(&self.validation, "few-shot test");
+    fn few_shot(&self, model: &dyn Model, cut: &Cut) -> Result<f64, EvaluateError> {
+        let asked = self.by_user(&cut.train, "few-shot answers");
+        let tested = self.by_user(&cut.validation, "few-shot test");
         self.predicted(model, asked.iter().zip(&tested).map(|(asked, tested)| (&asked[..], &tested[..])))
     }
 

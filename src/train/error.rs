@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use super::Dataset;
 use crate::domain::Invalid;
 use crate::generate::GenerateError;
 use crate::math::MathError;
@@ -166,6 +167,10 @@ impl From<MathError> for TrainError {
 }
 
 impl TrainError {
+    pub(super) fn too_few(data: &Dataset) -> Self {
+        Self::TooFew { judgments: data.rows().len(), users: data.users().len(), pairs: data.pairs().len() }
+    }
+
     pub(super) fn line(path: &Path, line: usize, source: Invalid) -> Self {
         Self::Line { path: path.to_owned(), line, source }
     }

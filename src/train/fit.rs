@@ -1,10 +1,10 @@
 use nalgebra::{DMatrix, DVector};
 
-use super::split::{folds, split_rows};
+use super::split::{cuts, folds};
 use super::watch::Watch;
-use super::{Dataset, Quadrant, Row, Split, SplitConfig, TrainError, ValidationScore};
+use super::{Dataset, Quadrant, Row, TrainError, ValidationScore};
 use crate::math::factorization::{
-    self, Comparisons, Config, Factorization, Hyperparameters, Newcomers, Observation, Trial,
+    self, Comparisons, Config, Cut, Factorization, Hyperparameters, Newcomers, Observation, Problem, Trial,
 };
 use crate::math::{Evidence, Posterior, Prior};
 
@@ -25,7 +25,7 @@ pub(super) struct Chosen {
     pub(super) ridge: f64,
     /// What was tried.
     pub(super) trials: Vec<Trial>,
-    /// The best trial's fit, without the held-out judgments.
+    /// The best trial's fit, without the judgments held out first.
     pub(super) start: Factorization,
     /// How it predicts those.
     pub(super) validation: ValidationScore,
@@ -42,35 +42,32 @@ pub(super) struct Fitted {
     rewards: DVector<f64>,
 }
 
-/// What hyperparameters are chosen on: a fifth of the prompts of `rows`, held out for their own users.
-pub(super) fn validation_split(data: &Dataset, rows: &[usize], seed: u64) -> Split {
-    split_rows(data, rows, &SplitConfig { users: 0.0, seed, ..SplitConfig::default() })
-}
-
 impl Corpus<'_> {
-    /// Chooses hyperparameters on a fifth of the prompts of `rows`, held out for their own users.
+    /// Chooses hyperparameters on prompts of `rows` that are held out for their own users ([`cuts`]).
     pub(super) fn choose(
         &self,
         rows: &[usize],
         config: &Config,
         watch: &mut Watch<'_>,
     ) -> Result<Chosen, TrainError> {
-        let split = validation_split(self.data, rows, config.seed);
-        let (train, held_out) = (split.rows(Quadrant::Train), split.rows(Quadrant::Validation));
-        if !self.any_decided(train) || !self.any_decided(held_out) {
-            return Err(TrainError::TooFew {
-                judgments: self.data.rows().len(),
-                users: self.data.users().len(),
-                pairs: self.data.pairs().len(),
-            });
+        let mut parts = Vec::new();
+        for cut in cuts(self.data, rows, config.seed) {
+            let [train, held_out] =
+                [Quadrant::Train, Quadrant::Validation].map(|part| self.observations(cut.rows(part)));
+            parts.push((Problem::new(&self.comparisons(&train))?, held_out));
         }
-        let (train, held_out) = (self.observations(train), self.observations(held_out));
-        let problem = factorization::Problem::new(&self.comparisons(&train))?;
-        let tuned = problem.tune(&held_out, config, watch)?;
-        let classic = problem.tune_classic(&held_out, watch)?;
-        let hyperparameters = self.calibrate(rows, &tuned.factorization.hyperparameters, config, watch)?;
+        let cuts: Vec<Cut<'_>> =
+            parts.iter().map(|(problem, validation)| Cut { problem, validation }).collect();
+        let Some(Cut { validation: held_out, .. }) = cuts.first() else {
+            return Err(TrainError::too_few(self.data));
+        };
+        let tuned = factorization::tune(&cuts, config, watch)?;
+        let classic = factorization::tune_classic(&cuts, watch)?;
+        let hyperparameters =
+            Hyperparameters { ridge: Some(classic.ridge), ..tuned.factorization.hyperparameters };
+        let hyperparameters = self.calibrate(rows, &hyperparameters, config, watch)?;
         let start = tuned.factorization;
-        let validation = self.score(&start, &held_out);
+        let validation = self.score(&start, held_out);
         Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials, start, validation })
     }
 
@@ -94,7 +91,7 @@ impl Corpus<'_> {
         let mut newcomers = Vec::new();
         for fold in folds(self.data, rows, config.seed) {
             let (fitted, left_out) = (self.observations(&fold.fitted), self.observations(&fold.newcomers));
-            let problem = factorization::Problem::new(&self.comparisons(&fitted))?;
+            let problem = Problem::new(&self.comparisons(&fitted))?;
             let fitted = problem.fit(hyperparameters, config, watch)?;
             newcomers.push(Newcomers::new(&fitted, &self.embeddings, &left_out));
         }
@@ -110,16 +107,12 @@ impl Corpus<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Fitted, TrainError> {
         let observations = self.observations(rows);
-        let problem = factorization::Problem::new(&self.comparisons(&observations))?;
+        let problem = Problem::new(&self.comparisons(&observations))?;
         let classic = problem.classic(chosen.ridge, chosen.hyperparameters.tie_weight)?.weights;
         let factorization = problem.fit(&chosen.hyperparameters, config, watch)?;
         let features = factorization.features(&self.embeddings);
         let rewards = &self.embeddings * &classic;
         Ok(Fitted { factorization, classic, features, rewards })
-    }
-
-    fn any_decided(&self, rows: &[usize]) -> bool {
-        rows.iter().any(|&row| self.data.rows()[row].is_decided())
     }
 
     fn comparisons<'b>(&'b self, observations: &'b [Observation]) -> Comparisons<'b> {

@@ -28,6 +28,6 @@ pub use measure::{QuadrantScore, Quadrants, ValidationScore};
 pub use observer::{Observer, Stage};
 pub use pipeline::{ChosenReport, SolverEnd, TrainConfig, TrainReport, Trained, TrialReport, train};
 pub use read::{CandidateRow, Limits, candidate_rows, judgment_rows, read_candidates, read_dataset};
-pub use split::{Fold, Quadrant, Split, SplitConfig, folds, split, split_rows};
+pub use split::{Fold, Quadrant, Split, SplitConfig, cuts, folds, split, split_rows};
 pub use tune::{TuneConfig, TuningPoint, TuningReport, remove_checkpoint, train_tuned};
 pub use value_head::{ValueHeadConfig, train_value_head};

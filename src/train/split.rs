@@ -7,8 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use super::Dataset;
 use crate::domain::Invalid;
 
-/// How often people are left out to see how a fit meets them.
-const FOLDS: u64 = 2;
+/// How often people are left out to see how a fit meets them, at least.
+const FEWEST_FOLDS: usize = 2;
+/// Prompts (pairs, where there is one prompt) held out are enough to choose hyperparameters by: fewer are held out in turn.
+const ENOUGH: usize = 20;
+/// How often at most.
+const MOST_CUTS: usize = 5;
 
 /// The shares that a split holds out.
 #[derive(Debug, Clone, Copy)]
@@ -91,28 +95,60 @@ pub fn split(data: &Dataset, config: &SplitConfig) -> Result<Split, Invalid> {
 pub struct Fold {
     /// Rows to fit on.
     pub fitted: Vec<usize>,
-    /// Rows of people who are in none of those, of prompts that are and of prompts that are not.
+    /// Rows of people and of prompts that are in none of those: whom a service meets, and what it asks and tells them about.
     pub newcomers: Vec<usize>,
 }
 
-/// Some rows cut [`FOLDS`] times: a fifth of the users and of the prompts are left out. Cuts with nothing decided on
-/// either side are left away.
+/// Some rows cut several times: one fifth of the users and of the prompts after the other is left out, more often of few prompts.
+/// Cuts with nothing decided on either side are left away.
 pub fn folds(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Fold> {
-    let any_decided = |rows: &[usize]| rows.iter().any(|&row| data.rows()[row].is_decided());
-    (0..FOLDS)
-        .map(|fold| {
-            let config = SplitConfig { seed: seed.wrapping_add(fold), ..SplitConfig::default() };
-            let split = split_rows(data, rows, &config);
-            let newcomers = [split.rows(Quadrant::Calibration), split.rows(Quadrant::Test)].concat();
-            Fold { fitted: split.rows(Quadrant::Train).to_vec(), newcomers }
+    in_turn(data, rows, &SplitConfig { seed, ..SplitConfig::default() }, FEWEST_FOLDS, Quadrant::Test)
+        .iter()
+        .map(|split| Fold {
+            fitted: split.rows(Quadrant::Train).to_vec(),
+            newcomers: split.rows(Quadrant::Test).to_vec(),
         })
-        .filter(|fold| any_decided(&fold.fitted) && any_decided(&fold.newcomers))
         .collect()
+}
+
+/// Some rows cut to choose hyperparameters by: the same users' judgments of four fifths of the prompts, and of the others. Of few
+/// prompts one fifth after the other is held out, since what happens to suit four debates is no choice. Cuts with nothing decided
+/// on either side are left away.
+pub fn cuts(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Split> {
+    let config = SplitConfig { users: 0.0, seed, ..SplitConfig::default() };
+    in_turn(data, rows, &config, 1, Quadrant::Validation)
+}
+
+/// Splits at one turn after the other until enough prompts were held out, at least `fewest`; only those with something decided in
+/// the training part and in `held_out`.
+fn in_turn(
+    data: &Dataset,
+    rows: &[usize],
+    config: &SplitConfig,
+    fewest: usize,
+    held_out: Quadrant,
+) -> Vec<Split> {
+    let any_decided = |rows: &[usize]| rows.iter().any(|&row| data.rows()[row].is_decided());
+    let mut splits = Vec::new();
+    for turn in 0..MOST_CUTS {
+        let (split, items) = split_in_turn(data, rows, config, turn);
+        splits.push(split);
+        if turn + 1 >= fewest && (turn + 1) * items >= ENOUGH {
+            break;
+        }
+    }
+    splits.retain(|split| any_decided(split.rows(Quadrant::Train)) && any_decided(split.rows(held_out)));
+    splits
 }
 
 /// [`split`] of some rows, by a config whose shares are in [0, 1): users and prompts are drawn from those that occur
 /// in them.
 pub fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split {
+    split_in_turn(data, rows, config, 0).0
+}
+
+/// [`split_rows`] with the users and prompts of a later turn held out, and how many prompts those are.
+fn split_in_turn(data: &Dataset, rows: &[usize], config: &SplitConfig, turn: usize) -> (Split, usize) {
     let distinct = |of: &dyn Fn(usize) -> usize| rows.iter().map(|&row| of(row)).collect::<BTreeSet<usize>>();
     let user = |row: usize| data.rows()[row].user;
     let prompt = |row: usize| data.pairs()[data.rows()[row].pair].prompt;
@@ -121,8 +157,8 @@ pub fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split
     let item: &dyn Fn(usize) -> usize = if by_pair { &pair } else { &prompt };
 
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    let unseen_users = draw(distinct(&user), config.users, &mut rng);
-    let unseen_items = draw(distinct(item), config.prompts, &mut rng);
+    let unseen_users = draw(distinct(&user), config.users, turn, &mut rng);
+    let unseen_items = draw(distinct(item), config.prompts, turn, &mut rng);
     let mut quadrants: [Vec<usize>; 4] = Default::default();
     for &row in rows {
         let quadrant = match (unseen_users.contains(&user(row)), unseen_items.contains(&item(row))) {
@@ -133,18 +169,18 @@ pub fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split
         };
         quadrants[quadrant as usize].push(row);
     }
-    Split { rows: quadrants, by_pair }
+    (Split { rows: quadrants, by_pair }, unseen_items.len())
 }
 
-/// The share of `things`, at least one where the share is not 0, never all.
-fn draw(things: BTreeSet<usize>, share: f64, rng: &mut ChaCha8Rng) -> HashSet<usize> {
+/// The share of `things`, at least one where the share is not 0, never all; at another turn others, as long as there are any.
+fn draw(things: BTreeSet<usize>, share: f64, turn: usize, rng: &mut ChaCha8Rng) -> HashSet<usize> {
     let mut order: Vec<usize> = things.into_iter().collect();
     if share <= 0.0 || order.len() < 2 {
         return HashSet::new();
     }
     let number = ((order.len() as f64 * share).round() as usize).clamp(1, order.len() - 1);
     order.shuffle(rng);
-    order.into_iter().take(number).collect()
+    order.into_iter().skip(turn * number).take(number).collect()
 }
 
 #[cfg(test)]
@@ -181,9 +217,9 @@ mod tests {
         let data = data(10, 20);
         let all: Vec<usize> = (0..data.rows().len()).collect();
         let folds = folds(&data, &all, 0);
-        assert_eq!(folds.len(), 2);
+        assert_eq!(folds.len(), 5, "four prompts at a time");
         for Fold { fitted, newcomers } in folds {
-            assert_eq!((fitted.len(), newcomers.len()), (8 * 16, 2 * 20));
+            assert_eq!((fitted.len(), newcomers.len()), (8 * 16, 2 * 4));
             let users: Vec<usize> = fitted.iter().map(|&row| data.rows()[row].user).collect();
             assert!(newcomers.iter().all(|&row| !users.contains(&data.rows()[row].user)));
         }

@@ -6,7 +6,7 @@ use super::{Answer, Learned, Model, Pair};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
-use crate::math::factorization::{Observation, Problem};
+use crate::math::factorization::{self, Cut, Observation, Observer, Problem};
 
 /// Weight of a tie's likelihood term.
 const TIE_WEIGHT: f64 = 0.25;
@@ -25,9 +25,8 @@ impl Classic {
 
     /// Logistic regression whose ridge strength predicts the validation judgments best.
     pub(in crate::evaluate) fn train(corpus: &Corpus<'_>) -> Result<(Self, Tuning), EvaluateError> {
-        let problem = Problem::new(&corpus.comparisons(&corpus.train))?;
         let mut trials = Vec::new();
-        let tuned = problem.tune_classic(&corpus.validation, &mut Count(&mut trials))?;
+        let tuned = Self::tune(corpus, &mut Count(&mut trials))?;
         let tuning = Tuning {
             trials: trials.len(),
             chosen: format!("ridge {:.3e}", tuned.ridge),
@@ -38,8 +37,17 @@ impl Classic {
 
     /// The ridge strength of [`Classic::train`].
     pub(in crate::evaluate) fn ridge(corpus: &Corpus<'_>) -> Result<f64, EvaluateError> {
-        let problem = Problem::new(&corpus.comparisons(&corpus.train))?;
-        Ok(problem.tune_classic(&corpus.validation, &mut ())?.ridge)
+        Ok(Self::tune(corpus, &mut ())?.ridge)
+    }
+
+    fn tune(
+        corpus: &Corpus<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<factorization::Classic, EvaluateError> {
+        let problems = corpus.problems()?;
+        let cuts: Vec<Cut<'_>> =
+            problems.iter().map(|(problem, validation)| Cut { problem, validation }).collect();
+        Ok(factorization::tune_classic(&cuts, observer)?)
     }
 
     /// On some judgments, with a ridge strength given.
@@ -76,8 +84,8 @@ impl Learned for Everybody {
 /// Counts trials.
 struct Count<'a>(&'a mut Vec<f64>);
 
-impl crate::math::factorization::Observer for Count<'_> {
-    fn progress(&mut self, progress: crate::math::factorization::Progress) {
+impl Observer for Count<'_> {
+    fn progress(&mut self, progress: factorization::Progress) {
         self.0.extend(progress.objective);
     }
 }

@@ -9,7 +9,8 @@ use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
 use crate::math::factorization::{
-    Config, Factorization, Hyperparameters, Newcomers, Problem, Start, calibrate,
+    Config, Cut, Factorization, Hyperparameters, Newcomers, Problem, Scales, Start, calibrate, tune,
+    tune_classic,
 };
 use crate::math::{Acquisition, Evidence, Posterior, Prior, SolverReport};
 
@@ -37,9 +38,12 @@ impl Fit {
         start: Option<Start>,
     ) -> Result<(Self, Tuning), EvaluateError> {
         let config = Config { base_functions, seed: corpus.seed, start };
-        let tuned =
-            Problem::new(&corpus.comparisons(&corpus.train))?.tune(&corpus.validation, &config, &mut ())?;
-        let chosen = tuned.factorization.hyperparameters;
+        let problems = corpus.problems()?;
+        let cuts: Vec<Cut<'_>> =
+            problems.iter().map(|(problem, validation)| Cut { problem, validation }).collect();
+        let tuned = tune(&cuts, &config, &mut ())?;
+        let ridge = Some(tune_classic(&cuts, &mut ())?.ridge);
+        let chosen = Hyperparameters { ridge, ..tuned.factorization.hyperparameters };
         let mut newcomers = Vec::with_capacity(corpus.folds.len());
         for (fitted, left_out) in &corpus.folds {
             let fit = Problem::new(&corpus.comparisons(fitted))?.fit(&chosen, &config, &mut ())?;
@@ -79,7 +83,7 @@ impl Fit {
 
     fn free(&self) -> Hyperparameters {
         let (gamma, alpha) = (NO_PENALTY, NO_PENALTY);
-        Hyperparameters { gamma, alpha, mean_scale: 1.0, spread_scale: 1.0, ..self.tuned }
+        Hyperparameters { gamma, alpha, ..self.tuned.scaled(Scales::ONE) }
     }
 
     /// What it was fitted with.
@@ -105,8 +109,15 @@ impl Fit {
 
 fn in_words(h: &Hyperparameters) -> String {
     format!(
-        "J {}, alpha {:.3e}, gamma {:.3e}, kappa {:.2}, tie weight {:.2}, prior × {:.2}, {:.2}",
-        h.base_functions, h.alpha, h.gamma, h.kappa, h.tie_weight, h.mean_scale, h.spread_scale
+        "J {}, alpha {:.3e}, gamma {:.3e}, kappa {:.2}, tie weight {:.2}, prior × {:.2} ({:.2} beyond classic), {:.2}",
+        h.base_functions,
+        h.alpha,
+        h.gamma,
+        h.kappa,
+        h.tie_weight,
+        h.mean_scale,
+        h.beyond_scale,
+        h.spread_scale
     )
 }
 

@@ -12,7 +12,7 @@ use super::descent::{Descent, HeldOut};
 use super::simplex::{Linear, Simplex, back, softmax};
 use super::{Answer, Learned, Model, Pair, dot};
 use crate::evaluate::EvaluateError;
-use crate::evaluate::corpus::{Corpus, Projection, decided};
+use crate::evaluate::corpus::{Corpus, Part, Projection, decided};
 use crate::evaluate::search::{Tuning, search};
 use crate::math::factorization::Observation;
 use crate::math::logistic::{binary_cross_entropy, sigmoid};
@@ -50,10 +50,7 @@ impl Lore {
                     s.rewards = if up { (s.rewards * 2).min(64) } else { (s.rewards / 2).max(2) };
                 },
             ],
-            |setting| {
-                let (model, steps) = Self::fit(corpus, setting, None);
-                Ok::<_, EvaluateError>((corpus.few_shot(&model)?, steps))
-            },
+            |setting| corpus.trial(|part| Ok(Self::fit(corpus, setting, part))),
         )?;
         let Setting { rewards, ridge, pull } = found.setting;
         let tuning = Tuning {
@@ -61,14 +58,14 @@ impl Lore {
             chosen: format!("K {rewards}, ridge {ridge:.2e}, pull {pull:.2e}, {} steps", found.outcome),
             log_likelihood: Some(found.log_likelihood),
         };
-        Ok((Self::fit(corpus, &found.setting, Some(found.outcome)).0, tuning))
+        Ok((Self::fit(corpus, &found.setting, Part::All(found.outcome)).0, tuning))
     }
 
-    /// On the training part with early stopping by the rest, or on all judgments for the steps given.
-    fn fit(corpus: &Corpus<'_>, setting: &Setting, steps: Option<usize>) -> (Self, usize) {
-        let part = if steps.is_some() { &corpus.all } else { &corpus.train };
-        let judged: Vec<Observation> = decided(part).copied().collect();
-        let held: Vec<Observation> = decided(&corpus.validation).copied().collect();
+    /// On a part of the judgments; with the steps that were taken.
+    fn fit(corpus: &Corpus<'_>, setting: &Setting, part: Part<'_>) -> (Self, usize) {
+        let (judgments, held) = corpus.judged(part);
+        let judged: Vec<Observation> = decided(judgments).copied().collect();
+        let held: Vec<Observation> = decided(held).copied().collect();
         let z = corpus.coordinates().of(corpus.embeddings);
         let z_transposed = z.transpose();
         let (k, r, users) = (setting.rewards, z.nrows(), corpus.users());
@@ -111,10 +108,15 @@ impl Lore {
             };
             -held.iter().map(loss).sum::<f64>() / held.len() as f64
         };
-        let descent =
-            Descent { rate: 0.03, ridge: setting.ridge, penalised: k * r, steps: steps.unwrap_or(STEPS) };
+        let descent = Descent {
+            rate: 0.03,
+            ridge: setting.ridge,
+            penalised: k * r,
+            steps: part.steps().unwrap_or(STEPS),
+        };
         let watched: &HeldOut<'_> = &held_out;
-        let (parameters, steps) = descent.run(parameters, gradient, steps.is_none().then_some(watched));
+        let (parameters, steps) =
+            descent.run(parameters, gradient, part.steps().is_none().then_some(watched));
         let (v, theta) = parameters.split_at(k * r);
         let people = Simplex { mean: mean_of(theta, k, &judged), pull: setting.pull };
         let v = DMatrix::from_column_slice(k, r, v);

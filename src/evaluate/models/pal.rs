@@ -14,7 +14,7 @@ use super::lore::mean_of;
 use super::simplex::{Linear, Simplex, back, softmax};
 use super::{Answer, Learned, Model, Pair, dot};
 use crate::evaluate::EvaluateError;
-use crate::evaluate::corpus::{Corpus, Projection, decided};
+use crate::evaluate::corpus::{Corpus, Part, Projection, decided};
 use crate::evaluate::search::{Tuning, search};
 use crate::math::factorization::Observation;
 use crate::math::logistic::{binary_cross_entropy, sigmoid};
@@ -56,10 +56,7 @@ impl Pal {
                 &|s: &mut Setting, up| double(&mut s.prototypes, up),
                 &|s: &mut Setting, up| double(&mut s.dimension, up),
             ],
-            |setting| {
-                let (model, steps) = Self::fit(corpus, setting, None);
-                Ok::<_, EvaluateError>((corpus.few_shot(&model)?, steps))
-            },
+            |setting| corpus.trial(|part| Ok(Self::fit(corpus, setting, part))),
         )?;
         let Setting { dimension, prototypes, ridge, pull } = found.setting;
         let tuning = Tuning {
@@ -70,14 +67,14 @@ impl Pal {
             ),
             log_likelihood: Some(found.log_likelihood),
         };
-        Ok((Self::fit(corpus, &found.setting, Some(found.outcome)).0, tuning))
+        Ok((Self::fit(corpus, &found.setting, Part::All(found.outcome)).0, tuning))
     }
 
-    /// On the training part with early stopping by the rest, or on all judgments for the steps given.
-    fn fit(corpus: &Corpus<'_>, setting: &Setting, steps: Option<usize>) -> (Self, usize) {
-        let part = if steps.is_some() { &corpus.all } else { &corpus.train };
-        let judged: Vec<Observation> = decided(part).copied().collect();
-        let held: Vec<Observation> = decided(&corpus.validation).copied().collect();
+    /// On a part of the judgments; with the steps that were taken.
+    fn fit(corpus: &Corpus<'_>, setting: &Setting, part: Part<'_>) -> (Self, usize) {
+        let (judgments, held) = corpus.judged(part);
+        let judged: Vec<Observation> = decided(judgments).copied().collect();
+        let held: Vec<Observation> = decided(held).copied().collect();
         let z = corpus.coordinates().of(corpus.embeddings);
         let z_transposed = z.transpose();
         let Setting { dimension: k, prototypes, ridge, pull } = *setting;
@@ -135,9 +132,10 @@ impl Pal {
             };
             -held.iter().map(loss).sum::<f64>() / held.len() as f64
         };
-        let descent = Descent { rate: 0.03, ridge, penalised: map, steps: steps.unwrap_or(STEPS) };
+        let descent = Descent { rate: 0.03, ridge, penalised: map, steps: part.steps().unwrap_or(STEPS) };
         let watched: &HeldOut<'_> = &held_out;
-        let (parameters, steps) = descent.run(parameters, gradient, steps.is_none().then_some(watched));
+        let (parameters, steps) =
+            descent.run(parameters, gradient, part.steps().is_none().then_some(watched));
         let (a, rest) = parameters.split_at(map);
         let (p, theta) = rest.split_at(points);
         let model = Self {

@@ -14,7 +14,7 @@ use super::descent::{Descent, HeldOut};
 use super::factored::{Coefficients, evidence};
 use super::{Answer, Learned, Model, Pair, dot};
 use crate::evaluate::EvaluateError;
-use crate::evaluate::corpus::{Corpus, Projection, decided};
+use crate::evaluate::corpus::{Corpus, Part, Projection, decided};
 use crate::evaluate::search::{Tuning, search};
 use crate::math::factorization::Observation;
 use crate::math::logistic::{binary_cross_entropy, sigmoid};
@@ -62,10 +62,7 @@ impl Paper {
                     s.base_functions = if up { (j + j / 2).min(24) } else { (j * 2).div_ceil(3).max(2) };
                 },
             ],
-            |setting| {
-                let (model, steps) = Self::fit(corpus, setting, None)?;
-                Ok::<_, EvaluateError>((corpus.few_shot(&model)?, steps))
-            },
+            |setting| corpus.trial(|part| Self::fit(corpus, setting, part)),
         )?;
         let Setting { base_functions, ridge, rate, new_ridge } = found.setting;
         let tuning = Tuning {
@@ -76,22 +73,18 @@ impl Paper {
             ),
             log_likelihood: Some(found.log_likelihood),
         };
-        Ok((Self::fit(corpus, &found.setting, Some(found.outcome))?.0, tuning))
+        Ok((Self::fit(corpus, &found.setting, Part::All(found.outcome))?.0, tuning))
     }
 
-    /// On the training part with early stopping by the rest, or on all judgments for the steps given.
-    fn fit(
-        corpus: &Corpus<'_>,
-        setting: &Setting,
-        steps: Option<usize>,
-    ) -> Result<(Self, usize), EvaluateError> {
-        let part = if steps.is_some() { &corpus.all } else { &corpus.train };
-        let judged: Vec<Observation> = decided(part).copied().collect();
-        let held: Vec<Observation> = decided(&corpus.validation).copied().collect();
+    /// On a part of the judgments; with the steps that were taken.
+    fn fit(corpus: &Corpus<'_>, setting: &Setting, part: Part<'_>) -> Result<(Self, usize), EvaluateError> {
+        let (judgments, held) = corpus.judged(part);
+        let judged: Vec<Observation> = decided(judgments).copied().collect();
+        let held: Vec<Observation> = decided(held).copied().collect();
         let z = corpus.coordinates().of(corpus.embeddings);
         let z_transposed = z.transpose();
         let (j, r, users) = (setting.base_functions, z.nrows(), corpus.users());
-        let (head, coefficients) = start(part, &z, users, j, corpus.seed);
+        let (head, coefficients) = start(judgments, &z, users, j, corpus.seed);
         let parameters = [head.as_slice(), coefficients.as_slice()].concat();
 
         let gradient = |parameters: &[f64], slope: &mut [f64]| {
@@ -126,9 +119,11 @@ impl Paper {
             };
             -held.iter().map(loss).sum::<f64>() / held.len() as f64
         };
-        let descent = Descent { rate: setting.rate, ridge: 0.0, penalised: 0, steps: steps.unwrap_or(STEPS) };
+        let descent =
+            Descent { rate: setting.rate, ridge: 0.0, penalised: 0, steps: part.steps().unwrap_or(STEPS) };
         let watched: &HeldOut<'_> = &held_out;
-        let (parameters, steps) = descent.run(parameters, gradient, steps.is_none().then_some(watched));
+        let (parameters, steps) =
+            descent.run(parameters, gradient, part.steps().is_none().then_some(watched));
         let head = DMatrix::from_column_slice(j, r, &parameters[..j * r]);
         let model = Self {
             head: Projection::new(corpus.coordinates(), &head),

@@ -23,7 +23,7 @@ impl PerUser {
             variance,
         };
         let found = search(-2, &[&|log2: &mut i32, up| *log2 += if up { 1 } else { -1 }], |&log2| {
-            corpus.few_shot(&of(2.0_f64.powi(log2))).map(|reached| (reached, ()))
+            corpus.trial(|_| Ok((of(2.0_f64.powi(log2)), 0)))
         })?;
         let variance = 2.0_f64.powi(found.setting);
         let tuning = Tuning {

@@ -1,21 +1,38 @@
-//! How much of the population's spread holds for people whom W was not fitted to.
+//! How much of the population found holds for people whom W was not fitted to.
 
 use std::collections::BTreeMap;
 
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 
 use super::population::fit_all;
 use super::{Factorization, Observation};
 use crate::math::posterior::Rows;
 use crate::math::{MathError, Prior};
 
-/// (b, c), each at most 1: N(bμ, cΣ) is the population that new people are found to come from.
+/// (b, r, c), each at most 1: new people are found to come from N(b(m + r(μ − m)), cΣ), m the part of μ along the classic
+/// reward.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scales {
     /// b
     pub mean: f64,
+    /// r
+    pub beyond: f64,
     /// c
     pub spread: f64,
+}
+
+impl Scales {
+    /// Nothing held back.
+    pub const ONE: Self = Self { mean: 1.0, beyond: 1.0, spread: 1.0 };
+
+    /// N(b(m + r(μ − m)), cΣ); without m nothing is beyond it.
+    pub(super) fn of(self, prior: &Prior, shared: Option<&DVector<f64>>) -> Result<Prior, MathError> {
+        let mean = match shared {
+            Some(shared) => shared + (prior.mean() - shared) * self.beyond,
+            None => prior.mean().clone(),
+        };
+        Prior::new(mean * self.mean, prior.covariance() * self.spread)
+    }
 }
 
 /// New people as a factorization that was fitted without them sees them.
@@ -23,6 +40,7 @@ pub struct Scales {
 pub struct Newcomers {
     people: Vec<Rows>,
     prior: Prior,
+    shared: Option<DVector<f64>>,
 }
 
 const STRIDE: f64 = 0.85;
@@ -52,12 +70,13 @@ impl Newcomers {
             }
             rows
         };
-        Self { people: by_user.into_values().map(rows).collect(), prior: factorization.prior.clone() }
+        let Factorization { prior, shared, .. } = factorization.clone();
+        Self { people: by_user.into_values().map(rows).collect(), prior, shared }
     }
 
     /// Σ_i \[f_i(λ̂_i) + ½ log|H_i| + ½ log|cΣ|\], Laplace's approximation.
     fn negative_log_evidence(&self, scales: Scales) -> Result<f64, MathError> {
-        let prior = Prior::new(self.prior.mean() * scales.mean, self.prior.covariance() * scales.spread)?;
+        let prior = scales.of(&self.prior, self.shared.as_ref())?;
         let starts = DMatrix::from_fn(prior.dimension(), self.people.len(), |j, _| prior.mean()[j]);
         let spread: f64 = prior.covariance().symmetric_eigenvalues().map(f64::ln).sum();
         let fitted = fit_all(&self.people, &prior, &starts);
@@ -65,12 +84,13 @@ impl Newcomers {
     }
 }
 
-/// b and c by climbing the approximate marginal likelihood of new people's judgments from 1, over several folds, each
+/// b, r and c by climbing the approximate marginal likelihood of new people's judgments from 1, over several folds, each
 /// with a factorization of its own. What was fitted can only have been overstated.
 ///
 /// W is fitted to the same people whose spread Σ measures, so that Σ credits φ with what it only fitted, and too much
 /// with few judgments: new people would be asked about, and judged by, differences that are not there. Serving meets
-/// nobody but new people, and the likelihood of such people's answers under N(bμ, cΣ) says by how much to hold back.
+/// nobody but new people, and the likelihood of such people's answers says by how much to hold back. So it is with μ beyond
+/// the classic reward: directions that were fitted to differences of the training prompts take up what people agreed on there.
 ///
 /// # Errors
 /// A prior that scaling takes out of the range of floating point.
@@ -78,16 +98,20 @@ pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
     let evidence = |scales| -> Result<f64, MathError> {
         folds.iter().map(|fold| fold.negative_log_evidence(scales)).sum()
     };
-    let mut best = Scales { mean: 1.0, spread: 1.0 };
+    let mut best = Scales::ONE;
     let mut least = evidence(best)?;
     let (mut strides, mut improved) = (0, true);
     while improved && strides < STRIDES {
         improved = false;
         for factor in [STRIDE, 1.0 / STRIDE] {
-            for next in
-                [Scales { mean: best.mean * factor, ..best }, Scales { spread: best.spread * factor, ..best }]
-            {
-                if next.mean > 1.0 || next.spread > 1.0 {
+            for stride in [
+                |s: &mut Scales, factor: f64| s.mean *= factor,
+                |s: &mut Scales, factor: f64| s.beyond *= factor,
+                |s: &mut Scales, factor: f64| s.spread *= factor,
+            ] {
+                let mut next = best;
+                stride(&mut next, factor);
+                if next.mean > 1.0 || next.beyond > 1.0 || next.spread > 1.0 {
                     continue;
                 }
                 strides += 1;
@@ -103,7 +127,6 @@ pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::DVector;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -137,9 +160,12 @@ mod tests {
             let prior = Prior::new(DVector::from_vec(vec![mean, 0.0]), DMatrix::identity(2, 2) * variance)
                 .expect("valid");
             // Two folds of half the people each are as good as one of all.
-            let folds = [&people[..200], &people[200..]]
-                .map(|people| Newcomers { people: people.to_vec(), prior: prior.clone() });
-            let Scales { mean: b, spread: c } = calibrate(&folds).expect("valid");
+            let folds = [&people[..200], &people[200..]].map(|people| Newcomers {
+                people: people.to_vec(),
+                prior: prior.clone(),
+                shared: None,
+            });
+            let Scales { mean: b, spread: c, .. } = calibrate(&folds).expect("valid");
             assert!((0.8..1.2).contains(&(b * mean)), "{b} of {mean}");
             assert!((0.7..1.4).contains(&(c * variance)), "{c} of {variance}");
         }
@@ -147,6 +173,6 @@ mod tests {
 
     #[test]
     fn without_newcomers_nothing_is_scaled() {
-        assert_eq!(calibrate(&[]), Ok(Scales { mean: 1.0, spread: 1.0 }));
+        assert_eq!(calibrate(&[]), Ok(Scales::ONE));
     }
 }

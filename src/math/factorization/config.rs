@@ -27,8 +27,12 @@ pub struct Hyperparameters {
     pub threshold: f64,
     /// Weight of a tie, in \[0, 1\]; observations are given with their own weight and ties multiplied by this.
     pub tie_weight: f64,
+    /// Ridge strength of the classic reward, along which μ may be believed more than elsewhere; none: it is believed alike.
+    pub ridge: Option<f64>,
     /// b > 0: the prior's mean is b times that of the training users, as [`calibrate`](super::calibrate) finds it.
     pub mean_scale: f64,
+    /// r > 0: what is beyond the classic reward in it is r times that again.
+    pub beyond_scale: f64,
     /// c > 0: the prior's covariance is c times that of the training users.
     pub spread_scale: f64,
 }
@@ -40,9 +44,14 @@ impl Default for Config {
 }
 
 impl Hyperparameters {
-    /// The same with the prior N(bμ, cΣ).
+    /// The same with the prior scaled.
     pub fn scaled(self, scales: Scales) -> Self {
-        Self { mean_scale: scales.mean, spread_scale: scales.spread, ..self }
+        let Scales { mean, beyond, spread } = scales;
+        Self { mean_scale: mean, beyond_scale: beyond, spread_scale: spread, ..self }
+    }
+
+    pub(super) fn scales(&self) -> Scales {
+        Scales { mean: self.mean_scale, beyond: self.beyond_scale, spread: self.spread_scale }
     }
 
     /// # Errors
@@ -54,7 +63,9 @@ impl Hyperparameters {
         positive("γ", self.gamma)?;
         positive("α", self.alpha)?;
         positive("κ", self.kappa)?;
+        positive("the ridge strength", self.ridge.unwrap_or(1.0))?;
         positive("the scale of the prior's mean", self.mean_scale)?;
+        positive("the scale of the prior's mean beyond the shared reward", self.beyond_scale)?;
         positive("the scale of the prior's covariance", self.spread_scale)?;
         unit("the soft-impute threshold", self.threshold)?;
         unit("the tie weight", self.tie_weight)

@@ -1,12 +1,12 @@
 //! From the head found to what is kept: the population prior and the canonical basis.
 
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 
 use super::canonical::{Canonical, negative_signs};
 use super::maximize::Likelihood;
 use super::population::{EmOptions, expectation_maximization, fit_all};
 use super::start::Started;
-use super::{Factorization, Hyperparameters, Problem};
+use super::{Factorization, Hyperparameters, Problem, classic};
 use crate::math::{MathError, Prior, SolverReport};
 
 /// The spread of two more people, the same in every direction: what few users leave uncertain is not taken for certain.
@@ -32,8 +32,9 @@ impl Problem {
         let head = &whitened.features * &state.head;
         let rows = likelihood.rows(&head);
         let (population, posteriors) = expectation_maximization(&rows, whitened.prior(&population)?, &EM)?;
-        let Hyperparameters { mean_scale: b, spread_scale: c, .. } = *hyperparameters;
-        let prior = Prior::new(population.mean() * b, population.covariance() * c)?;
+        let shared =
+            hyperparameters.ridge.map(|ridge| self.along_classic(likelihood, ridge, &head, &population));
+        let prior = hyperparameters.scales().of(&population, shared.as_ref())?;
 
         let k = head.nrows();
         let mut canonical = Canonical::new(&DMatrix::identity(k, k), prior.covariance())?;
@@ -52,10 +53,26 @@ impl Problem {
             head: self.basis.unfold(&(&canonical.features * &head)),
             coefficients,
             prior: canonical.prior(&prior)?,
+            shared: shared.map(|shared| &canonical.coefficients * shared),
             spectrum,
             start,
             report,
             hyperparameters: *hyperparameters,
         })
+    }
+
+    /// The part of μ along the classic reward w, for a head (J × r) under which E[δδᵀ] = I: m (mᵀμ) / mᵀm for m = E[δ wᵀδ_h].
+    fn along_classic(
+        &self,
+        likelihood: &Likelihood<'_>,
+        ridge: f64,
+        head: &DMatrix<f64>,
+        population: &Prior,
+    ) -> DVector<f64> {
+        let mut weights = DMatrix::zeros(1, self.basis.rank());
+        classic::fit_shared(likelihood, ridge, &mut weights);
+        let direction = head * weights.transpose().component_mul(&self.basis.moments);
+        let length = direction.norm_squared();
+        if length > 0.0 { &direction * (direction.dot(population.mean()) / length) } else { direction }
     }
 }

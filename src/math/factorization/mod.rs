@@ -71,6 +71,8 @@ pub struct Factorization {
     pub coefficients: DMatrix<f64>,
     /// N(μ, Σ), Σ diagonal and descending.
     pub prior: Prior,
+    /// The part of μ along the classic reward, where the hyperparameters have a ridge for that.
+    pub shared: Option<DVector<f64>>,
     /// Singular values of the start, descending.
     pub spectrum: Vec<f64>,
     /// Where W began.
@@ -92,21 +94,31 @@ pub enum Start {
     Random,
 }
 
-/// What was tried on the validation split and what came of it.
+/// Comparisons to fit on, and judgments held out of them to choose hyperparameters by: the same users', of other prompts, over the
+/// same embeddings.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut<'a> {
+    /// What is fitted on.
+    pub problem: &'a Problem,
+    /// What is held out.
+    pub validation: &'a [Observation],
+}
+
+/// What was tried on held-out judgments and what came of it.
 #[derive(Debug, Clone)]
 pub struct Tuned {
-    /// The best trial's fit.
+    /// The best trial's fit, on the first cut.
     pub factorization: Factorization,
     /// All trials in the order made.
     pub trials: Vec<Trial>,
 }
 
-/// One setting with its mean log-likelihood on the validation split, in nats.
+/// One setting with its mean log-likelihood on held-out judgments, in nats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trial {
     /// The setting.
     pub hyperparameters: Hyperparameters,
-    /// Mean log-likelihood of decided validation comparisons.
+    /// Mean log-likelihood of the decided comparisons that the cuts hold out.
     pub log_likelihood: f64,
 }
 
@@ -156,20 +168,6 @@ impl Problem {
         Ok(Self { cells, basis, by_pair, style: comparisons.style.map(<[f64]>::to_vec) })
     }
 
-    /// Base functions with hyperparameters chosen by held-out log-likelihood of `validation`: the same users' judgments
-    /// of other prompts, over the same embeddings.
-    ///
-    /// # Errors
-    /// Bad configuration or validation judgments.
-    pub fn tune(
-        &self,
-        validation: &[Observation],
-        config: &Config,
-        observer: &mut dyn Observer,
-    ) -> Result<Tuned, MathError> {
-        tune::tune(self, validation, config, observer)
-    }
-
     /// Base functions with the hyperparameters given.
     ///
     /// # Errors
@@ -186,18 +184,6 @@ impl Problem {
         let limits = likelihood.limits(EXPANSIONS);
         let report = likelihood.maximize(&mut started.state, hyperparameters, limits, observer)?;
         self.finish(&likelihood, started, report, hyperparameters)
-    }
-
-    /// The classic single reward, its ridge strength chosen on the same validation judgments.
-    ///
-    /// # Errors
-    /// Bad validation judgments.
-    pub fn tune_classic(
-        &self,
-        validation: &[Observation],
-        observer: &mut dyn Observer,
-    ) -> Result<Classic, MathError> {
-        tune::tune_classic(self, validation, observer)
     }
 
     /// The classic single reward with the ridge strength given; ties count `tie_weight`.
@@ -226,6 +212,23 @@ impl Problem {
         let kind = config.start.unwrap_or_else(|| start::kind(self.cells.overlap()));
         likelihood.start(kind, h.base_functions, h.alpha, h.threshold, config.seed)
     }
+}
+
+/// Base functions with hyperparameters chosen by the log-likelihood of what the cuts hold out: one cut where it holds out many
+/// prompts, several where a few prompts would decide by chance.
+///
+/// # Errors
+/// No cuts; bad configuration or validation judgments.
+pub fn tune(cuts: &[Cut<'_>], config: &Config, observer: &mut dyn Observer) -> Result<Tuned, MathError> {
+    tune::tune(cuts, config, observer)
+}
+
+/// The classic single reward, its ridge strength chosen on the same held-out judgments.
+///
+/// # Errors
+/// No cuts; bad validation judgments.
+pub fn tune_classic(cuts: &[Cut<'_>], observer: &mut dyn Observer) -> Result<Classic, MathError> {
+    tune::tune_classic(cuts, observer)
 }
 
 impl Factorization {

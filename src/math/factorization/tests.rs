@@ -63,7 +63,9 @@ fn settings(base_functions: usize) -> Hyperparameters {
         kappa: 1.0,
         threshold: 0.1,
         tie_weight: 0.25,
+        ridge: None,
         mean_scale: 1.0,
+        beyond_scale: 1.0,
         spread_scale: 1.0,
     }
 }
@@ -106,8 +108,9 @@ fn what_people_differ_on_is_found_and_one_shared_reward_misses_it() {
     };
     let problem = Problem::new(&comparisons).expect("valid");
     let config = Config { base_functions: Some(3), ..Config::default() };
-    let tuned = problem.tune(&sample.validation, &config, &mut ()).expect("valid");
-    let classic = problem.tune_classic(&sample.validation, &mut ()).expect("valid");
+    let cut = Cut { problem: &problem, validation: &sample.validation };
+    let tuned = tune(&[cut], &config, &mut ()).expect("valid");
+    let classic = tune_classic(&[cut], &mut ()).expect("valid");
     assert_eq!(tuned.factorization.start, Start::SoftImpute);
     assert!(tuned.trials.iter().all(|t| t.log_likelihood.is_finite()));
     let rewards = rewards(&tuned.factorization, &sample.embeddings);
@@ -224,9 +227,10 @@ fn the_number_of_base_functions_is_found_from_the_spectrum_and_held_out_judgment
         style: None,
     };
     let problem = Problem::new(&comparisons).expect("valid");
+    let cut = Cut { problem: &problem, validation: &sample.validation };
     let tune = |base_functions| {
         let config = Config { base_functions, ..Config::default() };
-        problem.tune(&sample.validation, &config, &mut ()).expect("valid")
+        super::tune(&[cut], &config, &mut ()).expect("valid")
     };
     let best = |tuned: &Tuned| {
         tuned.trials.iter().map(|trial| trial.log_likelihood).fold(f64::NEG_INFINITY, f64::max)

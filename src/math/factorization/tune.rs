@@ -1,13 +1,13 @@
-//! Hyperparameters from a validation split, by a few warm-started trials.
+//! Hyperparameters from held-out judgments, by a few warm-started trials on one cut of the judgments or on several.
 
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 
 use super::cells::Cells;
 use super::maximize::Limits;
 use super::observer::{Observer, Progress, Stage};
-use super::{Classic, Config, Hyperparameters, Observation, Problem, Started, Trial, Tuned, classic};
-use crate::math::MathError;
+use super::{Classic, Config, Cut, Hyperparameters, Observation, Problem, Started, Trial, Tuned, classic};
 use crate::math::logistic::binary_cross_entropy;
+use crate::math::{MathError, SolverReport};
 
 /// Trials at most, for the factorization and for the shared reward alike.
 const TRIALS: usize = 20;
@@ -29,7 +29,9 @@ const AT: Hyperparameters = Hyperparameters {
     kappa: 0.3,
     threshold: 0.1,
     tie_weight: 0.25,
+    ridge: None,
     mean_scale: 1.0,
+    beyond_scale: 1.0,
     spread_scale: 1.0,
 };
 
@@ -46,49 +48,81 @@ impl HeldOut {
         Ok(Self(cells))
     }
 
-    /// Mean log-likelihood in nats under features (J × texts) and coefficients (J × users).
-    fn log_likelihood(&self, features: &DMatrix<f64>, coefficients: &DMatrix<f64>) -> f64 {
+    /// Under features (J × texts), where `logit` tells a user's of a difference δ.
+    fn log_likelihood(
+        &self,
+        features: &DMatrix<f64>,
+        logit: impl Fn(usize, &DVector<f64>) -> f64,
+    ) -> LogLikelihood {
         let Self(cells) = self;
         let outcomes = cells.outcomes(0.0);
-        let (mut total, mut weight) = (0.0, 0.0);
+        let mut sum = LogLikelihood::default();
         for user in 0..cells.users() {
             for o in &outcomes[cells.user_starts[user]..cells.user_starts[user + 1]] {
                 let (first, second) = cells.pairs[o.pair];
                 let delta = features.column(first) - features.column(second);
-                total -= o.weight * binary_cross_entropy(coefficients.column(user).dot(&delta), o.preference);
-                weight += o.weight;
+                sum.total -= o.weight * binary_cross_entropy(logit(user, &delta), o.preference);
+                sum.weight += o.weight;
             }
         }
-        total / weight
+        sum
     }
 }
 
+/// A sum of log-likelihoods in nats, and the weight that it is of.
+#[derive(Debug, Clone, Copy, Default)]
+struct LogLikelihood {
+    total: f64,
+    weight: f64,
+}
+
+impl LogLikelihood {
+    fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.weight += other.weight;
+    }
+
+    fn mean(self) -> f64 {
+        self.total / self.weight
+    }
+}
+
+/// Every cut with what it holds out, checked.
+fn checked<'a>(cuts: &[Cut<'a>]) -> Result<Vec<(&'a Problem, HeldOut)>, MathError> {
+    if cuts.is_empty() {
+        return Err(MathError::Empty { what: "the list of cuts" });
+    }
+    cuts.iter().map(|cut| Ok((cut.problem, HeldOut::new(cut.problem, cut.validation)?))).collect()
+}
+
 pub(super) fn tune(
-    problem: &Problem,
-    validation: &[Observation],
+    cuts: &[Cut<'_>],
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Tuned, MathError> {
-    let held_out = HeldOut::new(problem, validation)?;
-    let mut search = Search { problem, held_out: &held_out, config, trials: Vec::new(), observer };
+    let cuts = checked(cuts)?;
+    let mut search = Search { cuts: &cuts, config, trials: Vec::new(), observer };
     let mut climb = search.first()?;
     // J and the rest are chosen once the penalty fits.
-    climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
-    climb.along(|h, factor| h.kappa *= factor, &mut |h, state| search.warm(h, state))?;
+    climb.along(|h, factor| h.alpha *= factor, &mut |h, states| search.warm(h, states))?;
+    climb.along(|h, factor| h.kappa *= factor, &mut |h, states| search.warm(h, states))?;
     if climb.at.kappa != AT.kappa {
-        climb.along(|h, factor| h.alpha *= factor, &mut |h, state| search.warm(h, state))?;
+        climb.along(|h, factor| h.alpha *= factor, &mut |h, states| search.warm(h, states))?;
     }
     if config.base_functions.is_none() {
         climb.along(more_or_fewer, &mut |h, _| search.cold(h))?;
     }
-    if problem.cells.has_ties() {
+    if cuts.iter().any(|(problem, _)| problem.cells.has_ties()) {
         let stride = |h: &mut Hyperparameters, factor: f64| h.tie_weight = (h.tie_weight * factor).min(1.0);
-        climb.along(stride, &mut |h, state| search.warm(h, state))?;
+        climb.along(stride, &mut |h, states| search.warm(h, states))?;
     }
-    climb.along(|h, factor| h.gamma *= factor, &mut |h, state| search.warm(h, state))?;
+    climb.along(|h, factor| h.gamma *= factor, &mut |h, states| search.warm(h, states))?;
     let trials = search.trials;
 
-    let Climb { at, state: mut started, .. } = climb;
+    let Climb { at, state, .. } = climb;
+    let (Some((problem, _)), Some(mut started)) = (cuts.first(), state.into_iter().next()) else {
+        return Err(MathError::Empty { what: "the list of cuts" });
+    };
     let likelihood = problem.likelihood(at.tie_weight);
     let report = likelihood.maximize(&mut started.state, &at, likelihood.limits(0), observer)?;
     let factorization = problem.finish(&likelihood, started, report, &at)?;
@@ -96,8 +130,7 @@ pub(super) fn tune(
 }
 
 struct Search<'a> {
-    problem: &'a Problem,
-    held_out: &'a HeldOut,
+    cuts: &'a [(&'a Problem, HeldOut)],
     config: &'a Config,
     trials: Vec<Trial>,
     observer: &'a mut dyn Observer,
@@ -105,46 +138,55 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The first trial, at the J configured or at the elbow of the spectrum.
-    fn first(&mut self) -> Result<Climb<Hyperparameters, Started>, MathError> {
+    fn first(&mut self) -> Result<Climb<Hyperparameters, Vec<Started>>, MathError> {
         let base_functions = self.config.base_functions.unwrap_or(MOST_BASE_FUNCTIONS);
         let mut at = Hyperparameters { base_functions, ..AT };
         at.check()?;
-        if self.config.base_functions.is_none() {
-            let likelihood = self.problem.likelihood(at.tie_weight);
-            at.base_functions = elbow(&self.problem.start(&likelihood, &at, self.config).spectrum);
+        if let (None, Some((problem, _))) = (self.config.base_functions, self.cuts.first()) {
+            let likelihood = problem.likelihood(at.tie_weight);
+            at.base_functions = elbow(&problem.start(&likelihood, &at, self.config).spectrum);
         }
-        let (log_likelihood, state) = self.cold(&at)?;
-        Ok(Climb { at, log_likelihood, state, trials: 1 })
+        let (reached, state) = self.cold(&at)?;
+        Ok(Climb { at, reached, state, trials: 1 })
     }
 
     /// A trial from a start of its own.
-    fn cold(&mut self, h: &Hyperparameters) -> Result<(f64, Started), MathError> {
-        let started = self.problem.start(&self.problem.likelihood(h.tie_weight), h, self.config);
-        self.run(h, started, COLD)
+    fn cold(&mut self, h: &Hyperparameters) -> Result<(f64, Vec<Started>), MathError> {
+        let start = |(problem, _): &(&Problem, HeldOut)| {
+            problem.start(&problem.likelihood(h.tie_weight), h, self.config)
+        };
+        let starts = self.cuts.iter().map(start).collect();
+        self.run(h, starts, COLD)
     }
 
     /// A trial from where another ended.
-    fn warm(&mut self, h: &Hyperparameters, started: &Started) -> Result<(f64, Started), MathError> {
-        self.run(h, started.clone(), WARM)
+    fn warm(&mut self, h: &Hyperparameters, starts: &[Started]) -> Result<(f64, Vec<Started>), MathError> {
+        self.run(h, starts.to_vec(), WARM)
     }
 
     fn run(
         &mut self,
         h: &Hyperparameters,
-        mut started: Started,
+        mut starts: Vec<Started>,
         limits: Limits,
-    ) -> Result<(f64, Started), MathError> {
-        self.problem.likelihood(h.tie_weight).maximize(&mut started.state, h, limits, &mut ())?;
-        let features = self.problem.basis.project(&started.state.head);
-        let log_likelihood = self.held_out.log_likelihood(&features, &started.state.coefficients);
+    ) -> Result<(f64, Vec<Started>), MathError> {
+        let mut reached = LogLikelihood::default();
+        for ((problem, held_out), Started { state, .. }) in self.cuts.iter().zip(&mut starts) {
+            problem.likelihood(h.tie_weight).maximize(state, h, limits, &mut ())?;
+            let features = problem.basis.project(&state.head);
+            reached.add(
+                held_out.log_likelihood(&features, |user, delta| state.coefficients.column(user).dot(delta)),
+            );
+            if self.observer.is_cancelled() {
+                return Err(MathError::Cancelled);
+            }
+        }
+        let log_likelihood = reached.mean();
         self.trials.push(Trial { hyperparameters: *h, log_likelihood });
         let step = self.trials.len();
         let objective = Some(log_likelihood);
         self.observer.progress(Progress { stage: Stage::Tune, step, of: TRIALS, objective });
-        if self.observer.is_cancelled() {
-            return Err(MathError::Cancelled);
-        }
-        Ok((log_likelihood, started))
+        Ok((log_likelihood, starts))
     }
 }
 
@@ -166,19 +208,18 @@ fn elbow(spectrum: &[f64]) -> usize {
     best.map_or(1, |k| k + 1).clamp(1, MOST_BASE_FUNCTIONS)
 }
 
-pub(super) fn tune_classic(
-    problem: &Problem,
-    validation: &[Observation],
-    observer: &mut dyn Observer,
-) -> Result<Classic, MathError> {
-    let held_out = HeldOut::new(problem, validation)?;
-    let likelihood = problem.likelihood(AT.tie_weight);
-    let everybody = DMatrix::repeat(1, problem.cells.users(), 1.0);
+pub(super) fn tune_classic(cuts: &[Cut<'_>], observer: &mut dyn Observer) -> Result<Classic, MathError> {
+    let cuts = checked(cuts)?;
     let mut step = 0;
-    let mut run = |&ridge: &f64, (start, _): &(DMatrix<f64>, _)| {
-        let mut head = start.clone();
-        let report = classic::fit_shared(&likelihood, ridge, &mut head);
-        let log_likelihood = held_out.log_likelihood(&problem.basis.project(&head), &everybody);
+    let mut run = |&ridge: &f64, starts: &Vec<(DMatrix<f64>, Option<SolverReport>)>| {
+        let (mut fits, mut reached) = (Vec::new(), LogLikelihood::default());
+        for ((problem, held_out), (start, _)) in cuts.iter().zip(starts) {
+            let mut head = start.clone();
+            let report = classic::fit_shared(&problem.likelihood(AT.tie_weight), ridge, &mut head);
+            reached.add(held_out.log_likelihood(&problem.basis.project(&head), |_, delta| delta[0]));
+            fits.push((head, Some(report)));
+        }
+        let log_likelihood = reached.mean();
         step += 1;
         observer.progress(Progress {
             stage: Stage::Classic,
@@ -186,25 +227,24 @@ pub(super) fn tune_classic(
             of: TRIALS,
             objective: Some(log_likelihood),
         });
-        Ok((log_likelihood, (head, Some(report))))
+        Ok((log_likelihood, fits))
     };
-    let (log_likelihood, state) = run(&AT.alpha, &(DMatrix::zeros(1, problem.basis.rank()), None))?;
-    let mut climb = Climb { at: AT.alpha, log_likelihood, state, trials: 1 };
+    let zeros = cuts.iter().map(|(problem, _)| (DMatrix::zeros(1, problem.basis.rank()), None)).collect();
+    let (reached, state) = run(&AT.alpha, &zeros)?;
+    let mut climb = Climb { at: AT.alpha, reached, state, trials: 1 };
     climb.along(|ridge, factor| *ridge *= factor, &mut run)?;
-    let Climb { at: ridge, log_likelihood, state: (head, report), .. } = climb;
-    let report = report.ok_or(MathError::Empty { what: "the list of trials" })?;
-    Ok(Classic {
-        weights: problem.basis.unfold_one(&head),
-        ridge,
-        log_likelihood: Some(log_likelihood),
-        report,
-    })
+    let Climb { at: ridge, reached, state, .. } = climb;
+    let (Some((problem, _)), Some((head, Some(report)))) = (cuts.first(), state.into_iter().next()) else {
+        return Err(MathError::Empty { what: "the list of trials" });
+    };
+    Ok(Classic { weights: problem.basis.unfold_one(&head), ridge, log_likelihood: Some(reached), report })
 }
 
 /// The best trial so far, and how many were made.
 struct Climb<H, S> {
     at: H,
-    log_likelihood: f64,
+    /// In nats a judgment.
+    reached: f64,
     state: S,
     trials: usize,
 }
@@ -225,11 +265,11 @@ impl<H: Clone + PartialEq, S> Climb<H, S> {
                     break;
                 }
                 self.trials += 1;
-                let (log_likelihood, state) = run(&next, &self.state)?;
-                if log_likelihood <= self.log_likelihood + LEAST_GAIN {
+                let (reached, state) = run(&next, &self.state)?;
+                if reached <= self.reached + LEAST_GAIN {
                     break;
                 }
-                (self.at, self.log_likelihood, self.state, improved) = (next, log_likelihood, state, true);
+                (self.at, self.reached, self.state, improved) = (next, reached, state, true);
             }
             if improved {
                 break;

@@ -68,7 +68,8 @@ pub fn train_tuned(
     drop(corpus);
 
     // Line 4.
-    let split = super::fit::validation_split(data, &held_out.train, config.seed);
+    let cuts = super::split::cuts(data, &held_out.train, config.seed);
+    let Some(split) = cuts.first() else { return Err(TrainError::too_few(data)) };
     let judgments = Judgments::new(
         data,
         split.rows(Quadrant::Train),

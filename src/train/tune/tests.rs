@@ -89,6 +89,7 @@ fn steps_are_those_of_torch() {
     let start = Factorization {
         coefficients: matrix(&reference.coefficients),
         prior: Prior::new(DVector::from_vec(reference.mean.clone()), covariance).unwrap(),
+        shared: None,
         spectrum: Vec::new(),
         start: Start::SoftImpute,
         report: SolverReport {
@@ -104,7 +105,9 @@ fn steps_are_those_of_torch() {
             kappa: 1.0,
             threshold: 0.0,
             tie_weight: reference.tie_weight,
+            ridge: None,
             mean_scale: 1.0,
+            beyond_scale: 1.0,
             spread_scale: 1.0,
         },
         head,

@@ -7,10 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use super::Dataset;
 use crate::domain::Invalid;
 
-/// How often people are left out to see how a fit meets them, at least.
-const FEWEST_FOLDS: usize = 2;
-/// Prompts (pairs, where there is one prompt) held out are enough to choose hyperparameters by: fewer are held out in turn.
-const ENOUGH: usize = 20;
+/// Prompts (pairs, where there is one prompt) held out, and people left out, that say enough: fewer are held out in turn.
+const ENOUGH_PROMPTS: usize = 20;
+const ENOUGH_PEOPLE: usize = 100;
 /// How often at most.
 const MOST_CUTS: usize = 5;
 
@@ -99,10 +98,10 @@ pub struct Fold {
     pub newcomers: Vec<usize>,
 }
 
-/// Some rows cut several times: one fifth of the users and of the prompts after the other is left out, more often of few prompts.
-/// Cuts with nothing decided on either side are left away.
+/// Some rows cut again and again: of few users or prompts one fifth after the other is left out. Cuts with nothing decided on
+/// either side are left away.
 pub fn folds(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Fold> {
-    in_turn(data, rows, &SplitConfig { seed, ..SplitConfig::default() }, FEWEST_FOLDS, Quadrant::Test)
+    in_turn(data, rows, &SplitConfig { seed, ..SplitConfig::default() }, Quadrant::Test)
         .iter()
         .map(|split| Fold {
             fitted: split.rows(Quadrant::Train).to_vec(),
@@ -116,24 +115,19 @@ pub fn folds(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Fold> {
 /// on either side are left away.
 pub fn cuts(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Split> {
     let config = SplitConfig { users: 0.0, seed, ..SplitConfig::default() };
-    in_turn(data, rows, &config, 1, Quadrant::Validation)
+    in_turn(data, rows, &config, Quadrant::Validation)
 }
 
-/// Splits at one turn after the other until enough prompts were held out, at least `fewest`; only those with something decided in
-/// the training part and in `held_out`.
-fn in_turn(
-    data: &Dataset,
-    rows: &[usize],
-    config: &SplitConfig,
-    fewest: usize,
-    held_out: Quadrant,
-) -> Vec<Split> {
+/// Splits at one turn after the other until enough prompts, and people where any, were held out; only those with something decided
+/// in the training part and in `held_out`.
+fn in_turn(data: &Dataset, rows: &[usize], config: &SplitConfig, held_out: Quadrant) -> Vec<Split> {
     let any_decided = |rows: &[usize]| rows.iter().any(|&row| data.rows()[row].is_decided());
     let mut splits = Vec::new();
     for turn in 0..MOST_CUTS {
-        let (split, items) = split_in_turn(data, rows, config, turn);
+        let Turn { split, users, items } = split_in_turn(data, rows, config, turn);
         splits.push(split);
-        if turn + 1 >= fewest && (turn + 1) * items >= ENOUGH {
+        let people = config.users == 0.0 || (turn + 1) * users >= ENOUGH_PEOPLE;
+        if people && (turn + 1) * items >= ENOUGH_PROMPTS {
             break;
         }
     }
@@ -144,11 +138,18 @@ fn in_turn(
 /// [`split`] of some rows, by a config whose shares are in [0, 1): users and prompts are drawn from those that occur
 /// in them.
 pub fn split_rows(data: &Dataset, rows: &[usize], config: &SplitConfig) -> Split {
-    split_in_turn(data, rows, config, 0).0
+    split_in_turn(data, rows, config, 0).split
 }
 
-/// [`split_rows`] with the users and prompts of a later turn held out, and how many prompts those are.
-fn split_in_turn(data: &Dataset, rows: &[usize], config: &SplitConfig, turn: usize) -> (Split, usize) {
+/// A split, and how many users and prompts (pairs, where there is one prompt) it holds out.
+struct Turn {
+    split: Split,
+    users: usize,
+    items: usize,
+}
+
+/// [`split_rows`] with the users and prompts of a later turn held out.
+fn split_in_turn(data: &Dataset, rows: &[usize], config: &SplitConfig, turn: usize) -> Turn {
     let distinct = |of: &dyn Fn(usize) -> usize| rows.iter().map(|&row| of(row)).collect::<BTreeSet<usize>>();
     let user = |row: usize| data.rows()[row].user;
     let prompt = |row: usize| data.pairs()[data.rows()[row].pair].prompt;
@@ -169,7 +170,7 @@ fn split_in_turn(data: &Dataset, rows: &[usize], config: &SplitConfig, turn: usi
         };
         quadrants[quadrant as usize].push(row);
     }
-    (Split { rows: quadrants, by_pair }, unseen_items.len())
+    Turn { split: Split { rows: quadrants, by_pair }, users: unseen_users.len(), items: unseen_items.len() }
 }
 
 /// The share of `things`, at least one where the share is not 0, never all; at another turn others, as long as there are any.
@@ -217,7 +218,7 @@ mod tests {
         let data = data(10, 20);
         let all: Vec<usize> = (0..data.rows().len()).collect();
         let folds = folds(&data, &all, 0);
-        assert_eq!(folds.len(), 5, "four prompts at a time");
+        assert_eq!(folds.len(), 5, "two people at a time");
         for Fold { fitted, newcomers } in folds {
             assert_eq!((fitted.len(), newcomers.len()), (8 * 16, 2 * 4));
             let users: Vec<usize> = fitted.iter().map(|&row| data.rows()[row].user).collect();

@@ -96,6 +96,8 @@ pub struct ChosenReport {
     pub tie_weight: f64,
     /// The prior's mean, as a multiple of that of the training users.
     pub mean_scale: f64,
+    /// What of that mean is beyond the classic reward, as a multiple again.
+    pub beyond_scale: f64,
     /// The prior's covariance, as a multiple of that of the training users.
     pub spread_scale: f64,
 }
@@ -317,6 +319,7 @@ impl From<&Hyperparameters> for ChosenReport {
             threshold: chosen.threshold,
             tie_weight: chosen.tie_weight,
             mean_scale: chosen.mean_scale,
+            beyond_scale: chosen.beyond_scale,
             spread_scale: chosen.spread_scale,
         }
     }

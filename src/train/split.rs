@@ -228,6 +228,24 @@ mod tests {
     }
 
     #[test]
+    fn few_prompts_are_held_out_in_turn_and_many_once() {
+        let prompts_of = |data: &Dataset, cut: &Split| -> BTreeSet<usize> {
+            cut.rows(Quadrant::Validation)
+                .iter()
+                .map(|&row| data.pairs()[data.rows()[row].pair].prompt)
+                .collect()
+        };
+        for (prompts, expected) in [(2, vec![1, 1]), (12, vec![2; 5]), (30, vec![6; 4]), (100, vec![20])] {
+            let data = data(4, prompts);
+            let all: Vec<usize> = (0..data.rows().len()).collect();
+            let held_out: Vec<_> = cuts(&data, &all, 0).iter().map(|cut| prompts_of(&data, cut)).collect();
+            assert_eq!(held_out.iter().map(BTreeSet::len).collect::<Vec<_>>(), expected, "of {prompts}");
+            let distinct: BTreeSet<usize> = held_out.iter().flatten().copied().collect();
+            assert_eq!(distinct.len(), expected.iter().sum::<usize>(), "none twice");
+        }
+    }
+
+    #[test]
     fn the_draw_depends_on_the_seed_and_on_contents() {
         let data = data(10, 20);
         let of = |seed| split(&data, &SplitConfig { seed, ..SplitConfig::default() }).unwrap().rows;

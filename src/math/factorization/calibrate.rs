@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_that_is_overstated_beyond_the_shared_reward_is_held_back_there_alone() {
+        // Half of what people like lies along the first coordinate; along the second nobody likes anything on average.
+        let shared = Some(DVector::from_vec(vec![1.0, 0.0]));
+        let prior = Prior::new(DVector::from_vec(vec![1.0, 1.5]), DMatrix::identity(2, 2)).expect("valid");
+        let fold = Newcomers { people: people(), prior: prior.clone(), shared: shared.clone() };
+        let scales = calibrate(&[fold]).expect("valid");
+        assert!(scales.mean > 0.8 && scales.beyond < 0.2, "{scales:?}");
+        let scaled =
+            Scales { mean: 0.5, beyond: 0.1, spread: 1.0 }.of(&prior, shared.as_ref()).expect("valid");
+        assert!((scaled.mean() - DVector::from_vec(vec![0.5, 0.075])).amax() < 1e-15, "{}", scaled.mean());
+    }
+
+    #[test]
     fn without_newcomers_nothing_is_scaled() {
         assert_eq!(calibrate(&[]), Ok(Scales::ONE));
     }

@@ -195,7 +195,7 @@ on_both_stores! {
     async fn a_backbone_is_tuned_and_the_model_serves(app) {
         let folder = tempfile::tempdir().unwrap();
         made_decoder(folder.path());
-        app.import_preferences("tastes", &tastes(6, 6)).await.unwrap();
+        app.import_preferences("tastes", &tastes(10, 10)).await.unwrap();
         let backbone = folder.path().to_string_lossy().into_owned();
         let head = TrainRequest { backbone, ..on("tastes") };
         let lora = TrainRequest { tune: Tune::Lora.into(), ..head.clone() };

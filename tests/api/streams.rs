@@ -54,22 +54,23 @@ async fn of_sixty_four_streams_those_that_are_left_alone_leave_nothing_behind() 
     }
     assert!((10..50).contains(&stayed), "{stayed} of 64 stayed to the end");
 
-    // A server hears of a caller who left a moment later.
-    let mut held = Vec::new();
+    // A server hears of a caller who left a moment later, and a completion that has come to its end meanwhile makes room for one more.
+    let (mut held, mut refused) = (Vec::new(), false);
     for _ in 0..1000 {
         match app.personalization().generate(asked()).await {
             Ok(stream) => held.push(stream.into_inner()),
             Err(status) => {
                 assert_eq!(crate::app::refusal(Err::<(), _>(status)).1, "TOO_MANY_GENERATIONS");
+                refused = held.len() >= STREAMS;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-        if held.len() == STREAMS {
+        if refused || held.len() == 2 * STREAMS {
             break;
         }
     }
-    assert_eq!(held.len(), STREAMS, "every place came back");
-    assert!(app.personalization().generate(asked()).await.is_err(), "and no more than there were");
+    assert!(held.len() >= STREAMS, "every place came back: {}", held.len());
+    assert!(refused, "and no more than there were");
     drop(held);
     app.stop().await;
     tokio::task::spawn_blocking(move || local.shutdown()).await.unwrap();

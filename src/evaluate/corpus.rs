@@ -8,9 +8,9 @@ use rand::seq::SliceRandom;
 use super::EvaluateError;
 use super::models::{Answer, Model, Pair};
 use super::protocol::random_stream;
-use crate::math::eigenpairs;
-use crate::math::factorization::{Comparisons, Observation, Problem};
+use crate::math::factorization::{self, Comparisons, Observation, Problem};
 use crate::math::metrics::mean_log_likelihood;
+use crate::math::{MathError, eigenpairs};
 use crate::train::{Dataset, Quadrant, cuts, folds};
 
 /// Answers from which a person is learned when hyperparameters are chosen: what an evaluation asks, about.
@@ -138,10 +138,12 @@ impl<'a> Corpus<'a> {
         }
     }
 
-    /// Comparisons of each cut, made ready for the factorization, with what it holds out.
-    pub(super) fn problems(&self) -> Result<Vec<(Problem, &[Observation])>, EvaluateError> {
-        let ready = |cut: &'_ Cut| Problem::new(&self.comparisons(&cut.train));
-        self.cuts.iter().map(|cut| Ok((ready(cut)?, &cut.validation[..]))).collect()
+    /// The cuts as the factorization takes them.
+    pub(super) fn ready(&self) -> Result<Vec<factorization::Cut>, MathError> {
+        let ready = |Cut { train, validation }: &Cut| {
+            factorization::Cut::new(Problem::new(&self.comparisons(train))?, validation)
+        };
+        self.cuts.iter().map(ready).collect()
     }
 
     /// What a setting comes to over all cuts: the mean of [`Self::few_shot`], and of the steps that early stopping took.

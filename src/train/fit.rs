@@ -1,12 +1,12 @@
 use nalgebra::{DMatrix, DVector};
 
-use super::split::{cuts, folds};
+use super::split::{Split, cuts, folds};
 use super::watch::Watch;
 use super::{Dataset, Quadrant, Row, TrainError, ValidationScore};
 use crate::math::factorization::{
     self, Comparisons, Config, Cut, Factorization, Hyperparameters, Newcomers, Observation, Problem, Trial,
 };
-use crate::math::{Evidence, Posterior, Prior};
+use crate::math::{Evidence, MathError, Posterior, Prior};
 
 /// A dataset with the embeddings of its texts.
 pub(super) struct Corpus<'a> {
@@ -50,25 +50,24 @@ impl Corpus<'_> {
         config: &Config,
         watch: &mut Watch<'_>,
     ) -> Result<Chosen, TrainError> {
-        let mut parts = Vec::new();
-        for cut in cuts(self.data, rows, config.seed) {
-            let [train, held_out] =
-                [Quadrant::Train, Quadrant::Validation].map(|part| self.observations(cut.rows(part)));
-            parts.push((Problem::new(&self.comparisons(&train))?, held_out));
-        }
-        let cuts: Vec<Cut<'_>> =
-            parts.iter().map(|(problem, validation)| Cut { problem, validation }).collect();
-        let Some(Cut { validation: held_out, .. }) = cuts.first() else {
-            return Err(TrainError::too_few(self.data));
-        };
+        let parts = cuts(self.data, rows, config.seed);
+        let [first, ..] = &parts[..] else { return Err(TrainError::too_few(self.data)) };
+        let held_out = self.observations(first.rows(Quadrant::Validation));
+        let cuts = parts.iter().map(|part| self.cut(part)).collect::<Result<Vec<_>, _>>()?;
         let tuned = factorization::tune(&cuts, config, watch)?;
         let classic = factorization::tune_classic(&cuts, watch)?;
         let hyperparameters =
             Hyperparameters { ridge: Some(classic.ridge), ..tuned.factorization.hyperparameters };
         let hyperparameters = self.calibrate(rows, &hyperparameters, config, watch)?;
         let start = tuned.factorization;
-        let validation = self.score(&start, held_out);
+        let validation = self.score(&start, &held_out);
         Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials, start, validation })
+    }
+
+    fn cut(&self, split: &Split) -> Result<Cut, MathError> {
+        let [train, validation] =
+            [Quadrant::Train, Quadrant::Validation].map(|part| self.observations(split.rows(part)));
+        Cut::new(Problem::new(&self.comparisons(&train))?, &validation)
     }
 
     fn score(&self, fitted: &Factorization, held_out: &[Observation]) -> ValidationScore {

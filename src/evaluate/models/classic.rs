@@ -6,7 +6,7 @@ use super::{Answer, Learned, Model, Pair};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
-use crate::math::factorization::{self, Cut, Observation, Observer, Problem};
+use crate::math::factorization::{self, Observation, Observer, Problem};
 
 /// Weight of a tie's likelihood term.
 const TIE_WEIGHT: f64 = 0.25;
@@ -44,10 +44,7 @@ impl Classic {
         corpus: &Corpus<'_>,
         observer: &mut dyn Observer,
     ) -> Result<factorization::Classic, EvaluateError> {
-        let problems = corpus.problems()?;
-        let cuts: Vec<Cut<'_>> =
-            problems.iter().map(|(problem, validation)| Cut { problem, validation }).collect();
-        Ok(factorization::tune_classic(&cuts, observer)?)
+        Ok(factorization::tune_classic(&corpus.ready()?, observer)?)
     }
 
     /// On some judgments, with a ridge strength given.

@@ -9,8 +9,7 @@ use crate::evaluate::EvaluateError;
 use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
 use crate::math::factorization::{
-    Config, Cut, Factorization, Hyperparameters, Newcomers, Problem, Scales, Start, calibrate, tune,
-    tune_classic,
+    Config, Factorization, Hyperparameters, Newcomers, Problem, Scales, Start, calibrate, tune, tune_classic,
 };
 use crate::math::{Acquisition, Evidence, Posterior, Prior, SolverReport};
 
@@ -38,9 +37,7 @@ impl Fit {
         start: Option<Start>,
     ) -> Result<(Self, Tuning), EvaluateError> {
         let config = Config { base_functions, seed: corpus.seed, start };
-        let problems = corpus.problems()?;
-        let cuts: Vec<Cut<'_>> =
-            problems.iter().map(|(problem, validation)| Cut { problem, validation }).collect();
+        let cuts = corpus.ready()?;
         let tuned = tune(&cuts, &config, &mut ())?;
         let ridge = Some(tune_classic(&cuts, &mut ())?.ridge);
         let chosen = Hyperparameters { ridge, ..tuned.factorization.hyperparameters };

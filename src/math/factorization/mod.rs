@@ -9,7 +9,7 @@
 //! 4. `maximize`: the regularised likelihood (Eq. 5), users by Newton, `head` by Newton with conjugate gradients.
 //! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for people not yet seen.
 //! 6. `canonical`, `finish`: the basis that is kept, since Λ and W are only defined up to an invertible matrix.
-//! 7. `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
+//! 7. `cut`, `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
 //! 8. `pair_factors`: the same likelihood without texts, a free vector for every pair; no part of a training, but what
 //!    matrix factorization of the judgments alone can do, and how fast.
 //!
@@ -29,6 +29,7 @@ mod cells;
 mod classic;
 mod comparisons;
 mod config;
+mod cut;
 mod finish;
 mod head;
 mod maximize;
@@ -49,6 +50,7 @@ use start::Started;
 pub use calibrate::{Newcomers, Scales, calibrate};
 pub use comparisons::{Comparisons, Observation};
 pub use config::{Config, Hyperparameters};
+pub use cut::Cut;
 pub use observer::{Observer, Progress, Stage};
 pub use pair_factors::{PairFactors, PairJudgment, PairOptions, PairProblem};
 pub use population::{EmOptions, empirical_bayes};
@@ -92,16 +94,6 @@ pub enum Start {
     UserGradients,
     /// Drawn at random: the ablation without a singular value decomposition.
     Random,
-}
-
-/// Comparisons to fit on, and judgments held out of them to choose hyperparameters by: the same users', of other prompts, over the
-/// same embeddings.
-#[derive(Debug, Clone, Copy)]
-pub struct Cut<'a> {
-    /// What is fitted on.
-    pub problem: &'a Problem,
-    /// What is held out.
-    pub validation: &'a [Observation],
 }
 
 /// What was tried on held-out judgments and what came of it.
@@ -219,7 +211,7 @@ impl Problem {
 ///
 /// # Errors
 /// No cuts; bad configuration or validation judgments.
-pub fn tune(cuts: &[Cut<'_>], config: &Config, observer: &mut dyn Observer) -> Result<Tuned, MathError> {
+pub fn tune(cuts: &[Cut], config: &Config, observer: &mut dyn Observer) -> Result<Tuned, MathError> {
     tune::tune(cuts, config, observer)
 }
 
@@ -227,7 +219,7 @@ pub fn tune(cuts: &[Cut<'_>], config: &Config, observer: &mut dyn Observer) -> R
 ///
 /// # Errors
 /// No cuts; bad validation judgments.
-pub fn tune_classic(cuts: &[Cut<'_>], observer: &mut dyn Observer) -> Result<Classic, MathError> {
+pub fn tune_classic(cuts: &[Cut], observer: &mut dyn Observer) -> Result<Classic, MathError> {
     tune::tune_classic(cuts, observer)
 }
 

@@ -108,9 +108,9 @@ fn what_people_differ_on_is_found_and_one_shared_reward_misses_it() {
     };
     let problem = Problem::new(&comparisons).expect("valid");
     let config = Config { base_functions: Some(3), ..Config::default() };
-    let cut = Cut { problem: &problem, validation: &sample.validation };
-    let tuned = tune(&[cut], &config, &mut ()).expect("valid");
-    let classic = tune_classic(&[cut], &mut ()).expect("valid");
+    let cuts = [Cut::new(problem, &sample.validation).expect("valid")];
+    let tuned = tune(&cuts, &config, &mut ()).expect("valid");
+    let classic = tune_classic(&cuts, &mut ()).expect("valid");
     assert_eq!(tuned.factorization.start, Start::SoftImpute);
     assert!(tuned.trials.iter().all(|t| t.log_likelihood.is_finite()));
     let rewards = rewards(&tuned.factorization, &sample.embeddings);
@@ -227,10 +227,10 @@ fn the_number_of_base_functions_is_found_from_the_spectrum_and_held_out_judgment
         style: None,
     };
     let problem = Problem::new(&comparisons).expect("valid");
-    let cut = Cut { problem: &problem, validation: &sample.validation };
+    let cuts = [Cut::new(problem, &sample.validation).expect("valid")];
     let tune = |base_functions| {
         let config = Config { base_functions, ..Config::default() };
-        super::tune(&[cut], &config, &mut ()).expect("valid")
+        super::tune(&cuts, &config, &mut ()).expect("valid")
     };
     let best = |tuned: &Tuned| {
         tuned.trials.iter().map(|trial| trial.log_likelihood).fold(f64::NEG_INFINITY, f64::max)

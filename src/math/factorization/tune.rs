@@ -1,12 +1,11 @@
 //! Hyperparameters from held-out judgments, by a few warm-started trials on one cut of the judgments or on several.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DMatrix;
 
-use super::cells::Cells;
+use super::cut::LogLikelihood;
 use super::maximize::Limits;
 use super::observer::{Observer, Progress, Stage};
-use super::{Classic, Config, Cut, Hyperparameters, Observation, Problem, Started, Trial, Tuned, classic};
-use crate::math::logistic::binary_cross_entropy;
+use super::{Classic, Config, Cut, Hyperparameters, Started, Trial, Tuned, classic};
 use crate::math::{MathError, SolverReport};
 
 /// Trials at most, for the factorization and for the shared reward alike.
@@ -35,74 +34,10 @@ const AT: Hyperparameters = Hyperparameters {
     spread_scale: 1.0,
 };
 
-/// Decided held-out judgments, as cells over the same texts.
-struct HeldOut(Cells);
-
-impl HeldOut {
-    fn new(problem: &Problem, validation: &[Observation]) -> Result<Self, MathError> {
-        let decided: Vec<Observation> = validation.iter().copied().filter(|o| o.preference != 0.5).collect();
-        let cells = Cells::new(&decided, problem.basis.texts(), problem.cells.users())?;
-        if !cells.has_decided() {
-            return Err(MathError::Empty { what: "the list of decided validation judgments" });
-        }
-        Ok(Self(cells))
-    }
-
-    /// Under features (J × texts), where `logit` tells a user's of a difference δ.
-    fn log_likelihood(
-        &self,
-        features: &DMatrix<f64>,
-        logit: impl Fn(usize, &DVector<f64>) -> f64,
-    ) -> LogLikelihood {
-        let Self(cells) = self;
-        let outcomes = cells.outcomes(0.0);
-        let mut sum = LogLikelihood::default();
-        for user in 0..cells.users() {
-            for o in &outcomes[cells.user_starts[user]..cells.user_starts[user + 1]] {
-                let (first, second) = cells.pairs[o.pair];
-                let delta = features.column(first) - features.column(second);
-                sum.total -= o.weight * binary_cross_entropy(logit(user, &delta), o.preference);
-                sum.weight += o.weight;
-            }
-        }
-        sum
-    }
-}
-
-/// A sum of log-likelihoods in nats, and the weight that it is of.
-#[derive(Debug, Clone, Copy, Default)]
-struct LogLikelihood {
-    total: f64,
-    weight: f64,
-}
-
-impl LogLikelihood {
-    fn add(&mut self, other: Self) {
-        self.total += other.total;
-        self.weight += other.weight;
-    }
-
-    fn mean(self) -> f64 {
-        self.total / self.weight
-    }
-}
-
-/// Every cut with what it holds out, checked.
-fn checked<'a>(cuts: &[Cut<'a>]) -> Result<Vec<(&'a Problem, HeldOut)>, MathError> {
-    if cuts.is_empty() {
-        return Err(MathError::Empty { what: "the list of cuts" });
-    }
-    cuts.iter().map(|cut| Ok((cut.problem, HeldOut::new(cut.problem, cut.validation)?))).collect()
-}
-
-pub(super) fn tune(
-    cuts: &[Cut<'_>],
-    config: &Config,
-    observer: &mut dyn Observer,
-) -> Result<Tuned, MathError> {
-    let cuts = checked(cuts)?;
-    let mut search = Search { cuts: &cuts, config, trials: Vec::new(), observer };
-    let mut climb = search.first()?;
+pub(super) fn tune(cuts: &[Cut], config: &Config, observer: &mut dyn Observer) -> Result<Tuned, MathError> {
+    let Some(first) = cuts.first() else { return Err(NO_CUTS) };
+    let mut search = Search { cuts, config, trials: Vec::new(), observer };
+    let mut climb = search.first(first)?;
     // J and the rest are chosen once the penalty fits.
     climb.along(|h, factor| h.alpha *= factor, &mut |h, states| search.warm(h, states))?;
     climb.along(|h, factor| h.kappa *= factor, &mut |h, states| search.warm(h, states))?;
@@ -112,7 +47,7 @@ pub(super) fn tune(
     if config.base_functions.is_none() {
         climb.along(more_or_fewer, &mut |h, _| search.cold(h))?;
     }
-    if cuts.iter().any(|(problem, _)| problem.cells.has_ties()) {
+    if cuts.iter().any(|cut| cut.problem.cells.has_ties()) {
         let stride = |h: &mut Hyperparameters, factor: f64| h.tie_weight = (h.tie_weight * factor).min(1.0);
         climb.along(stride, &mut |h, states| search.warm(h, states))?;
     }
@@ -120,17 +55,17 @@ pub(super) fn tune(
     let trials = search.trials;
 
     let Climb { at, state, .. } = climb;
-    let (Some((problem, _)), Some(mut started)) = (cuts.first(), state.into_iter().next()) else {
-        return Err(MathError::Empty { what: "the list of cuts" });
-    };
-    let likelihood = problem.likelihood(at.tie_weight);
+    let Some(mut started) = state.into_iter().next() else { return Err(NO_CUTS) };
+    let likelihood = first.problem.likelihood(at.tie_weight);
     let report = likelihood.maximize(&mut started.state, &at, likelihood.limits(0), observer)?;
-    let factorization = problem.finish(&likelihood, started, report, &at)?;
+    let factorization = first.problem.finish(&likelihood, started, report, &at)?;
     Ok(Tuned { factorization, trials })
 }
 
+const NO_CUTS: MathError = MathError::Empty { what: "the list of cuts" };
+
 struct Search<'a> {
-    cuts: &'a [(&'a Problem, HeldOut)],
+    cuts: &'a [Cut],
     config: &'a Config,
     trials: Vec<Trial>,
     observer: &'a mut dyn Observer,
@@ -138,13 +73,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The first trial, at the J configured or at the elbow of the spectrum.
-    fn first(&mut self) -> Result<Climb<Hyperparameters, Vec<Started>>, MathError> {
+    fn first(&mut self, cut: &Cut) -> Result<Climb<Hyperparameters, Vec<Started>>, MathError> {
         let base_functions = self.config.base_functions.unwrap_or(MOST_BASE_FUNCTIONS);
         let mut at = Hyperparameters { base_functions, ..AT };
         at.check()?;
-        if let (None, Some((problem, _))) = (self.config.base_functions, self.cuts.first()) {
-            let likelihood = problem.likelihood(at.tie_weight);
-            at.base_functions = elbow(&problem.start(&likelihood, &at, self.config).spectrum);
+        if self.config.base_functions.is_none() {
+            let likelihood = cut.problem.likelihood(at.tie_weight);
+            at.base_functions = elbow(&cut.problem.start(&likelihood, &at, self.config).spectrum);
         }
         let (reached, state) = self.cold(&at)?;
         Ok(Climb { at, reached, state, trials: 1 })
@@ -152,9 +87,7 @@ impl Search<'_> {
 
     /// A trial from a start of its own.
     fn cold(&mut self, h: &Hyperparameters) -> Result<(f64, Vec<Started>), MathError> {
-        let start = |(problem, _): &(&Problem, HeldOut)| {
-            problem.start(&problem.likelihood(h.tie_weight), h, self.config)
-        };
+        let start = |cut: &Cut| cut.problem.start(&cut.problem.likelihood(h.tie_weight), h, self.config);
         let starts = self.cuts.iter().map(start).collect();
         self.run(h, starts, COLD)
     }
@@ -171,12 +104,10 @@ impl Search<'_> {
         limits: Limits,
     ) -> Result<(f64, Vec<Started>), MathError> {
         let mut reached = LogLikelihood::default();
-        for ((problem, held_out), Started { state, .. }) in self.cuts.iter().zip(&mut starts) {
-            problem.likelihood(h.tie_weight).maximize(state, h, limits, &mut ())?;
-            let features = problem.basis.project(&state.head);
-            reached.add(
-                held_out.log_likelihood(&features, |user, delta| state.coefficients.column(user).dot(delta)),
-            );
+        for (cut, Started { state, .. }) in self.cuts.iter().zip(&mut starts) {
+            cut.problem.likelihood(h.tie_weight).maximize(state, h, limits, &mut ())?;
+            let lambda = |user| state.coefficients.column(user);
+            reached.add(cut.log_likelihood(&state.head, |user, delta| lambda(user).dot(delta)));
             if self.observer.is_cancelled() {
                 return Err(MathError::Cancelled);
             }
@@ -208,15 +139,16 @@ fn elbow(spectrum: &[f64]) -> usize {
     best.map_or(1, |k| k + 1).clamp(1, MOST_BASE_FUNCTIONS)
 }
 
-pub(super) fn tune_classic(cuts: &[Cut<'_>], observer: &mut dyn Observer) -> Result<Classic, MathError> {
-    let cuts = checked(cuts)?;
+pub(super) fn tune_classic(cuts: &[Cut], observer: &mut dyn Observer) -> Result<Classic, MathError> {
+    let Some(first) = cuts.first() else { return Err(NO_CUTS) };
+    let likelihoods: Vec<_> = cuts.iter().map(|cut| cut.problem.likelihood(AT.tie_weight)).collect();
     let mut step = 0;
     let mut run = |&ridge: &f64, starts: &Vec<(DMatrix<f64>, Option<SolverReport>)>| {
         let (mut fits, mut reached) = (Vec::new(), LogLikelihood::default());
-        for ((problem, held_out), (start, _)) in cuts.iter().zip(starts) {
+        for ((cut, likelihood), (start, _)) in cuts.iter().zip(&likelihoods).zip(starts) {
             let mut head = start.clone();
-            let report = classic::fit_shared(&problem.likelihood(AT.tie_weight), ridge, &mut head);
-            reached.add(held_out.log_likelihood(&problem.basis.project(&head), |_, delta| delta[0]));
+            let report = classic::fit_shared(likelihood, ridge, &mut head);
+            reached.add(cut.log_likelihood(&head, |_, delta| delta[0]));
             fits.push((head, Some(report)));
         }
         let log_likelihood = reached.mean();
@@ -229,15 +161,18 @@ pub(super) fn tune_classic(cuts: &[Cut<'_>], observer: &mut dyn Observer) -> Res
         });
         Ok((log_likelihood, fits))
     };
-    let zeros = cuts.iter().map(|(problem, _)| (DMatrix::zeros(1, problem.basis.rank()), None)).collect();
+    let zeros = cuts.iter().map(|cut| (DMatrix::zeros(1, cut.problem.basis.rank()), None)).collect();
     let (reached, state) = run(&AT.alpha, &zeros)?;
     let mut climb = Climb { at: AT.alpha, reached, state, trials: 1 };
     climb.along(|ridge, factor| *ridge *= factor, &mut run)?;
     let Climb { at: ridge, reached, state, .. } = climb;
-    let (Some((problem, _)), Some((head, Some(report)))) = (cuts.first(), state.into_iter().next()) else {
-        return Err(MathError::Empty { what: "the list of trials" });
-    };
-    Ok(Classic { weights: problem.basis.unfold_one(&head), ridge, log_likelihood: Some(reached), report })
+    let Some((head, Some(report))) = state.into_iter().next() else { return Err(NO_CUTS) };
+    Ok(Classic {
+        weights: first.problem.basis.unfold_one(&head),
+        ridge,
+        log_likelihood: Some(reached),
+        report,
+    })
 }
 
 /// The best trial so far, and how many were made.

@@ -105,6 +105,13 @@ impl KnownPhi {
         self.over_seeds(|seed| seed.curves[way.number()].get(answers).copied().unwrap_or(f64::NAN))
     }
 
+    /// By how much a way's AUC is above that of [`Way::OURS`] after `answers` answers, with the standard error of that
+    /// difference over seeds.
+    pub fn ahead_of_ours(&self, way: Way, answers: usize) -> Option<Estimate> {
+        let auc = |seed: &Seed, way: Way| seed.curves[way.number()].get(answers).copied().unwrap_or(f64::NAN);
+        self.over_seeds(|seed| auc(seed, way) - auc(seed, Way::OURS))
+    }
+
     /// AUC of the one reward shared by all.
     pub fn classic(&self) -> Option<Estimate> {
         self.over_seeds(|seed| seed.classic)
@@ -150,6 +157,14 @@ impl fmt::Display for KnownPhi {
             answers.iter().try_for_each(|&n| write!(f, "{:>15}", figure(self.auc(way, n))))?;
             let needed = |n| self.answers_needed(way, n).map_or("–".to_owned(), |n| n.to_string());
             writeln!(f, "{:>22}", format!("{} / {}", needed(20), needed(40)))?;
+        }
+        write!(f, "\n{:<38}", "Ahead of the last, seed by seed")?;
+        answers.iter().try_for_each(|n| write!(f, "{n:>15}"))?;
+        writeln!(f)?;
+        for way in Way::ALL.into_iter().filter(|way| *way != Way::OURS) {
+            write!(f, "{way:<38}")?;
+            answers.iter().try_for_each(|&n| write!(f, "{:>15}", figure(self.ahead_of_ours(way, n))))?;
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -282,6 +297,8 @@ mod tests {
         }
         assert!((study.classic().unwrap().mean - 0.677).abs() < two_errors);
         assert!((study.oracle().unwrap().mean - 0.914).abs() < two_errors);
+        let (ours, paper) = (study.auc(Way::OURS, 20).unwrap().mean, study.auc(Way::PAPER, 20).unwrap().mean);
+        assert!((study.ahead_of_ours(Way::PAPER, 20).unwrap().mean - (paper - ours)).abs() < 1e-12);
         assert_eq!(study.answers_needed(Way::RANDOM, 20), Some(20));
         assert!(study.answers_needed(Way::OURS, 20).is_some_and(|n| n <= 12));
     }

@@ -7,7 +7,7 @@
 //! 2. `basis`: coordinates in which both penalties on W are diagonal.
 //! 3. `soft_impute`, `start`: where W begins (Algorithm 1, lines 1 and 2).
 //! 4. `maximize`: the regularised likelihood (Eq. 5), users by Newton, `head` by Newton with conjugate gradients.
-//! 5. `population`, `calibrate`: N(μ, Σ) by empirical Bayes, and how much of it holds for people not yet seen.
+//! 5. `population`, `calibrate`, `foretell`: N(μ, Σ) by empirical Bayes, and how much of it holds for people not yet seen.
 //! 6. `canonical`, `finish`: the basis that is kept, since Λ and W are only defined up to an invertible matrix.
 //! 7. `cut`, `tune`: hyperparameters on held-out judgments. `classic`: one reward shared by all.
 //! 8. `pair_factors`: the same likelihood without texts, a free vector for every pair; no part of a training, but what
@@ -31,6 +31,7 @@ mod comparisons;
 mod config;
 mod cut;
 mod finish;
+mod foretell;
 mod head;
 mod maximize;
 mod observer;

@@ -159,11 +159,15 @@ impl fmt::Display for KnownPhi {
             writeln!(f, "{:>22}", format!("{} / {}", needed(20), needed(40)))?;
         }
         write!(f, "\n{:<38}", "Ahead of the last, seed by seed")?;
-        answers.iter().try_for_each(|n| write!(f, "{n:>15}"))?;
+        answers.iter().try_for_each(|n| write!(f, "{n:>18}"))?;
         writeln!(f)?;
+        let difference = |estimate: Option<Estimate>| match estimate {
+            Some(Estimate { mean, standard_error: Some(error), .. }) => format!("{mean:+.4} ± {error:.4}"),
+            _ => "–".to_owned(),
+        };
         for way in Way::ALL.into_iter().filter(|way| *way != Way::OURS) {
             write!(f, "{way:<38}")?;
-            answers.iter().try_for_each(|&n| write!(f, "{:>15}", figure(self.ahead_of_ours(way, n))))?;
+            answers.iter().try_for_each(|&n| write!(f, "{:>18}", difference(self.ahead_of_ours(way, n))))?;
             writeln!(f)?;
         }
         Ok(())

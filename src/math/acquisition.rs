@@ -31,13 +31,13 @@ impl Acquisition {
 }
 
 /// The trapezoid rule for E f(Z), Z ~ N(z, v), goes so many standard deviations far,
-const REACH: f64 = 6.5;
+pub(super) const REACH: f64 = 6.5;
 /// in steps of this share of a standard deviation or of a logit, whichever is smaller. What changes fast is met by both, the
 /// bell and the logistic function, whose poles are at ±iπ: the error is below 1e-9.
-const STEP: f64 = 0.6;
+pub(super) const STEP: f64 = 0.6;
 /// Steps a standard deviation at most. Where the logit is spread wider than that takes, the answer is nearly certain given λ, and
 /// the error is below .01 bits.
-const FINEST: f64 = 64.0;
+pub(super) const FINEST: f64 = 64.0;
 
 /// Mutual information between the answer to a comparison and λ, and the probability that its first is preferred.
 ///

@@ -3,6 +3,7 @@
 use nalgebra::DVector;
 
 use crate::math::Prior;
+use crate::math::acquisition::{FINEST, REACH, STEP};
 use crate::math::logistic::binary_cross_entropy;
 use crate::math::posterior::Rows;
 
@@ -22,30 +23,26 @@ pub(super) fn surprise(rows: &Rows, prior: &Prior) -> f64 {
         let judged = Judged::new(z, v, |z| -weight * binary_cross_entropy(z, preference));
         sum -= judged.log_likelihood;
         if v > 0.0 {
-            mean.axpy((judged.mean - z) / v, &column, 1.0);
-            covariance.ger((judged.variance - v) / (v * v), &column, &column, 1.0);
+            let along = column / v.sqrt();
+            mean.axpy(judged.shift, &along, 1.0);
+            covariance.ger(judged.variance - 1.0, &along, &along, 1.0);
         }
     }
     sum
 }
 
-/// What a judgment tells of its logit Z ~ N(z, v).
+/// What a judgment tells of its logit z + √v X, X ~ N(0, 1).
 struct Judged {
-    /// log E e^ℓ(Z)
+    /// log E e^ℓ
     log_likelihood: f64,
-    /// Of Z given the judgment.
-    mean: f64,
+    /// E X given the judgment.
+    shift: f64,
+    /// Var X given the judgment.
     variance: f64,
 }
 
-/// Standard deviations that are looked at on either side, and the steps of the trapezoid rule in them and in logits: as for the
-/// information gain of a question, whose integrand is as smooth.
-const REACH: f64 = 6.5;
-const STEP: f64 = 0.6;
-const FINEST: f64 = 64.0;
-
 impl Judged {
-    /// From the log-likelihood ℓ of the judgment by its logit.
+    /// From the log-likelihood ℓ of the judgment by its logit; by the trapezoid rule, as the information gain of a question.
     fn new(z: f64, v: f64, log_likelihood: impl Fn(f64) -> f64) -> Self {
         let spread = v.sqrt();
         let step = (STEP / spread).clamp(FINEST.recip(), STEP);
@@ -65,8 +62,8 @@ impl Judged {
         let shift = first / mass;
         Self {
             log_likelihood: highest + (mass / before).ln(),
-            mean: z + spread * shift,
-            variance: v * (second / mass - shift * shift),
+            shift,
+            variance: second / mass - shift * shift,
         }
     }
 }

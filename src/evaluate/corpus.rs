@@ -72,34 +72,20 @@ impl<'a> Corpus<'a> {
         rows: &[usize],
         seed: u64,
     ) -> Result<Self, EvaluateError> {
-        let observations = |rows: &[usize]| -> Vec<Observation> {
-            let observation = |&row: &usize| {
-                let row = data.rows()[row];
-                let pair = data.pairs()[row.pair];
-                Observation {
-                    user: row.user,
-                    first: pair.first,
-                    second: pair.second,
-                    preference: row.preference,
-                    weight: row.weight,
-                }
-            };
-            rows.iter().map(observation).collect()
-        };
         let corpus = Self {
             data,
             embeddings,
             cuts: cuts(data, rows, seed)
                 .iter()
                 .map(|cut| Cut {
-                    train: observations(cut.rows(Quadrant::Train)),
-                    validation: observations(cut.rows(Quadrant::Validation)),
+                    train: data.observations(cut.rows(Quadrant::Train)),
+                    validation: data.observations(cut.rows(Quadrant::Validation)),
                 })
                 .collect(),
-            all: observations(rows),
+            all: data.observations(rows),
             folds: folds(data, rows, seed)
                 .iter()
-                .map(|fold| (observations(&fold.fitted), observations(&fold.newcomers)))
+                .map(|fold| (data.observations(&fold.fitted), data.observations(&fold.newcomers)))
                 .collect(),
             seed,
             coordinates: OnceLock::new(),

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Comparison, ContentHash, Invalid, Judgment, PairKey, UserId, Weight};
+use crate::math::factorization::Observation;
 
 /// Index of a distinct (prompt, response) in a [`Dataset`].
 pub type TextId = usize;
@@ -136,6 +137,16 @@ impl Dataset {
     /// All rows with their texts.
     pub fn judgments(&self) -> impl Iterator<Item = Judgment> + '_ {
         self.rows.iter().map(|row| self.judgment(row))
+    }
+
+    /// Some rows as the factorization takes them.
+    pub fn observations(&self, rows: &[usize]) -> Vec<Observation> {
+        let observation = |&row: &usize| {
+            let Row { user, pair, preference, weight } = self.rows[row];
+            let Pair { first, second, .. } = self.pairs[pair];
+            Observation { user, first, second, preference, weight }
+        };
+        rows.iter().map(observation).collect()
     }
 
     /// Lines read, those that were skipped included.

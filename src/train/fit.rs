@@ -52,7 +52,7 @@ impl Corpus<'_> {
     ) -> Result<Chosen, TrainError> {
         let parts = cuts(self.data, rows, config.seed);
         let [first, ..] = &parts[..] else { return Err(TrainError::too_few(self.data)) };
-        let held_out = self.observations(first.rows(Quadrant::Validation));
+        let held_out = self.data.observations(first.rows(Quadrant::Validation));
         let cuts = parts.iter().map(|part| self.cut(part)).collect::<Result<Vec<_>, _>>()?;
         let tuned = factorization::tune(&cuts, config, watch)?;
         let classic = factorization::tune_classic(&cuts, watch)?;
@@ -66,7 +66,7 @@ impl Corpus<'_> {
 
     fn cut(&self, split: &Split) -> Result<Cut, MathError> {
         let [train, validation] =
-            [Quadrant::Train, Quadrant::Validation].map(|part| self.observations(split.rows(part)));
+            [Quadrant::Train, Quadrant::Validation].map(|part| self.data.observations(split.rows(part)));
         Cut::new(Problem::new(&self.comparisons(&train))?, &validation)
     }
 
@@ -89,7 +89,8 @@ impl Corpus<'_> {
     ) -> Result<Hyperparameters, TrainError> {
         let mut newcomers = Vec::new();
         for fold in folds(self.data, rows, config.seed) {
-            let (fitted, left_out) = (self.observations(&fold.fitted), self.observations(&fold.newcomers));
+            let (fitted, left_out) =
+                (self.data.observations(&fold.fitted), self.data.observations(&fold.newcomers));
             let problem = Problem::new(&self.comparisons(&fitted))?;
             let fitted = problem.fit(hyperparameters, config, watch)?;
             newcomers.push(Newcomers::new(&fitted, &self.embeddings, &left_out));
@@ -105,7 +106,7 @@ impl Corpus<'_> {
         config: &Config,
         watch: &mut Watch<'_>,
     ) -> Result<Fitted, TrainError> {
-        let observations = self.observations(rows);
+        let observations = self.data.observations(rows);
         let problem = Problem::new(&self.comparisons(&observations))?;
         let classic = problem.classic(chosen.ridge, chosen.hyperparameters.tie_weight)?.weights;
         let factorization = problem.fit(&chosen.hyperparameters, config, watch)?;
@@ -121,15 +122,6 @@ impl Corpus<'_> {
             users: self.data.users().len(),
             style: Some(&self.style),
         }
-    }
-
-    fn observations(&self, rows: &[usize]) -> Vec<Observation> {
-        let observation = |&row: &usize| {
-            let Row { user, pair, preference, weight } = self.data.rows()[row];
-            let pair = self.data.pairs()[pair];
-            Observation { user, first: pair.first, second: pair.second, preference, weight }
-        };
-        rows.iter().map(observation).collect()
     }
 }
 

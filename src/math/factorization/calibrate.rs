@@ -91,7 +91,8 @@ impl Newcomers {
 /// with few judgments: new people would be asked about, and judged by, differences that are not there. Serving meets
 /// nobody but new people, and the likelihood of such people's answers, each foretold from those before it, says by how much to
 /// hold back. So it is with μ beyond the classic reward: directions that were fitted to differences of the training prompts
-/// take up what people agreed on there.
+/// take up what people agreed on there. A mean with nothing beyond it is kept unless more foretells people better; a climb
+/// down from 1 alone would not get there where each stride gains little.
 ///
 /// Laplace's approximation of a person's marginal likelihood will not do here: where a logit's variance is 4 it is too low by
 /// three hundredths of a nat a judgment, and chooses a narrow spread for that alone where there are few judgments a person.
@@ -99,9 +100,19 @@ impl Newcomers {
 /// # Errors
 /// A prior that scaling takes out of the range of floating point.
 pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
+    if folds.is_empty() {
+        return Ok(Scales::ONE);
+    }
+    let (some, beyond) = climb(folds, Scales::ONE)?;
+    let (none, alone) = climb(folds, Scales { beyond: 0.0, ..some })?;
+    Ok(if beyond < alone - LEAST_GAIN { some } else { none })
+}
+
+/// The scales where the climb ends, and the surprise there in nats.
+fn climb(folds: &[Newcomers], from: Scales) -> Result<(Scales, f64), MathError> {
     let surprise =
         |scales| -> Result<f64, MathError> { folds.iter().map(|fold| fold.surprise(scales)).sum() };
-    let mut best = Scales::ONE;
+    let mut best = from;
     let mut least = surprise(best)?;
     let (mut strides, mut improved) = (0, true);
     while improved && strides < STRIDES {
@@ -114,7 +125,7 @@ pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
             ] {
                 let mut next = best;
                 stride(&mut next, factor);
-                if next.mean > 1.0 || next.beyond > 1.0 || next.spread > 1.0 {
+                if next == best || next.mean > 1.0 || next.beyond > 1.0 || next.spread > 1.0 {
                     continue;
                 }
                 strides += 1;
@@ -125,7 +136,7 @@ pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
             }
         }
     }
-    Ok(best)
+    Ok((best, least))
 }
 
 #[cfg(test)]
@@ -185,6 +196,22 @@ mod tests {
         let scaled =
             Scales { mean: 0.5, beyond: 0.1, spread: 1.0 }.of(&prior, shared.as_ref()).expect("valid");
         assert!((scaled.mean() - DVector::from_vec(vec![0.5, 0.075])).amax() < 1e-15, "{}", scaled.mean());
+    }
+
+    #[test]
+    fn a_mean_beyond_the_shared_reward_is_kept_where_people_have_it() {
+        let shared = Some(DVector::from_vec(vec![0.5, 0.5]));
+        let prior = Prior::new(DVector::from_vec(vec![1.0, 0.0]), DMatrix::identity(2, 2)).expect("valid");
+        let scales = calibrate(&[Newcomers { people: people(), prior, shared }]).expect("valid");
+        assert!(scales.mean > 0.8 && scales.beyond > 0.8, "{scales:?}");
+    }
+
+    #[test]
+    fn a_mean_that_hardly_helps_beyond_the_shared_reward_is_the_shared_reward() {
+        let shared = Some(DVector::from_vec(vec![1.0, 0.0]));
+        let prior = Prior::new(DVector::from_vec(vec![1.0, 0.02]), DMatrix::identity(2, 2)).expect("valid");
+        let scales = calibrate(&[Newcomers { people: people(), prior, shared }]).expect("valid");
+        assert_eq!(scales.beyond, 0.0, "{scales:?}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Hyperparameters {
     pub ridge: Option<f64>,
     /// b > 0: the prior's mean is b times that of the training users, as [`calibrate`](super::calibrate) finds it.
     pub mean_scale: f64,
-    /// r > 0: what is beyond the classic reward in it is r times that again.
+    /// r ∈ \[0, 1\]: what is beyond the classic reward in it is r times that again.
     pub beyond_scale: f64,
     /// c > 0: the prior's covariance is c times that of the training users.
     pub spread_scale: f64,
@@ -65,8 +65,8 @@ impl Hyperparameters {
         positive("κ", self.kappa)?;
         positive("the ridge strength", self.ridge.unwrap_or(1.0))?;
         positive("the scale of the prior's mean", self.mean_scale)?;
-        positive("the scale of the prior's mean beyond the shared reward", self.beyond_scale)?;
         positive("the scale of the prior's covariance", self.spread_scale)?;
+        unit("the scale of the prior's mean beyond the shared reward", self.beyond_scale)?;
         unit("the soft-impute threshold", self.threshold)?;
         unit("the tie weight", self.tie_weight)
     }

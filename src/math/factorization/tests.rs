@@ -375,6 +375,44 @@ fn every_round_is_reported_and_none_climbs() {
 }
 
 #[test]
+fn the_prior_is_scaled_as_told() {
+    let sample = sample(30, 9);
+    let comparisons = Comparisons {
+        embeddings: &sample.embeddings,
+        observations: &sample.train,
+        users: USERS,
+        style: None,
+    };
+    let problem = Problem::new(&comparisons).expect("valid");
+    let fit = |beyond, mean_scale, spread_scale| {
+        let h = Hyperparameters {
+            ridge: Some(10.0),
+            beyond_scale: beyond,
+            mean_scale,
+            spread_scale,
+            ..settings(3)
+        };
+        problem.fit(&h, &Config::default(), &mut ())
+    };
+    let kept = fit(1.0, 1.0, 1.0).expect("valid");
+    let shared = kept.shared.as_ref().expect("a ridge was given");
+    let apart = |prior: &Prior, mean: &DVector<f64>| (prior.mean() - mean).amax() / mean.amax();
+    assert!(apart(&kept.prior, shared) > 0.01, "{} {shared}", kept.prior.mean());
+    let none = fit(0.0, 1.0, 1.0).expect("valid");
+    assert!(apart(&none.prior, shared) < 1e-9, "{} {shared}", none.prior.mean());
+    let half = fit(0.5, 0.8, 1.0).expect("valid");
+    assert!(apart(&half.prior, &((kept.prior.mean() + shared) * 0.4)) < 1e-9, "{}", half.prior.mean());
+    let narrow = fit(1.0, 1.0, 0.25).expect("valid");
+    assert!(
+        (narrow.prior.covariance() - kept.prior.covariance() * 0.25).amax() < 1e-9,
+        "{}",
+        narrow.prior.covariance()
+    );
+    let refused = fit(1.5, 1.0, 1.0).unwrap_err().to_string();
+    assert_eq!(refused, "the scale of the prior's mean beyond the shared reward is 1.5; allowed is [0, 1]");
+}
+
+#[test]
 fn bad_comparisons_are_named() {
     let embeddings = DMatrix::from_fn(3, 2, |t, k| (t * 2 + k) as f64);
     let good = Observation { user: 0, first: 0, second: 1, preference: 1.0, weight: 1.0 };

@@ -11,8 +11,8 @@ the rest, and asks the held-out people by `pref evaluate` on unseen prompts; wit
 prompts, with `--prompts 0 --parts calibration` only people are new. Printed is the mean over seeds; its standard error is
 over seeds, each with a model and people of its own.
 
-`--folds K` cuts people into K parts, and prompts too unless `--prompts 0`: fold k holds out the k-th of both. Printed is the
-mean over people, each of whom is tested once; its standard error is over people, given the K models.
+`--folds K` cuts people into K parts, and prompts too unless `--prompts 0`: fold k holds out the k-th of both; `--fold-seed` draws
+other parts. Printed is the mean over people, each of whom is tested once; its standard error is over people, given the K models.
 Needs the release build (`cargo build --release`); nothing but Python's standard library.
 """
 import argparse
@@ -35,12 +35,12 @@ def pref(binary, *arguments):
     subprocess.run([binary, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
-def write_fold(lines, k, folds, prompts_too, folder):
+def write_fold(lines, k, folds, seed, prompts_too, folder):
     """The four parts that `pref split` writes, of the k-th part of the people and of the prompts."""
     held_out = {}
     for key in ("user_id", "prompt"):
         names = sorted({line[key] for line in lines})
-        random.Random(0).shuffle(names)
+        random.Random(seed).shuffle(names)
         held_out[key] = set(names[k::folds])
     if not prompts_too:
         held_out["prompt"] = set()
@@ -64,7 +64,7 @@ def one_round(args, k, folder):
                 with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
                     out.write(file.read())
     if args.folds:
-        write_fold([json.loads(line) for line in data.open()], k, args.folds, float(args.prompts) > 0, folder / "split")
+        write_fold([json.loads(line) for line in data.open()], k, args.folds, args.fold_seed, float(args.prompts) > 0, folder / "split")
     else:
         pref(args.pref, "split", data, "--prompts", args.prompts, "--seed", k, "--output", folder / "split")
     files = lambda parts: [path for part in parts if (path := folder / "split" / f"{part}.jsonl").exists() and path.stat().st_size]
@@ -101,6 +101,7 @@ def main():
     rounds = parser.add_mutually_exclusive_group()
     rounds.add_argument("--seeds", type=int, default=10)
     rounds.add_argument("--folds", type=int, help="cut the people of preference files into so many parts")
+    parser.add_argument("--fold-seed", type=int, default=0, help="draws the parts of --folds")
     parser.add_argument("--cuts", type=int, default=5, help="`pref evaluate --seeds`")
     parser.add_argument("--prompts", default=0.2, help="share of the prompts held out: `pref split --prompts`")
     parser.add_argument("--parts", default="test", help="parts of the split that are tested: calibration, test")

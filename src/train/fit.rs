@@ -8,6 +8,10 @@ use crate::math::factorization::{
 };
 use crate::math::{Evidence, MathError, Posterior, Prior};
 
+/// Of the choice of hyperparameters, where the trials of the factorization end, and those of the shared reward.
+const TUNED: f64 = 0.6;
+const SHARED: f64 = 0.65;
+
 /// A dataset with the embeddings of its texts.
 pub(super) struct Corpus<'a> {
     pub(super) data: &'a Dataset,
@@ -54,11 +58,12 @@ impl Corpus<'_> {
         let [first, ..] = &parts[..] else { return Err(TrainError::too_few(self.data)) };
         let held_out = self.data.observations(first.rows(Quadrant::Validation));
         let cuts = parts.iter().map(|part| self.cut(part)).collect::<Result<Vec<_>, _>>()?;
-        let tuned = factorization::tune(&cuts, config, watch)?;
-        let classic = factorization::tune_classic(&cuts, watch)?;
+        let tuned = factorization::tune(&cuts, config, &mut watch.within(0.0, TUNED))?;
+        let classic = factorization::tune_classic(&cuts, &mut watch.within(TUNED, SHARED))?;
         let hyperparameters =
             Hyperparameters { ridge: Some(classic.ridge), ..tuned.factorization.hyperparameters };
-        let hyperparameters = self.calibrate(rows, &hyperparameters, config, watch)?;
+        let hyperparameters =
+            self.calibrate(rows, &hyperparameters, config, &mut watch.within(SHARED, 1.0))?;
         let start = tuned.factorization;
         let validation = self.score(&start, &held_out);
         Ok(Chosen { hyperparameters, ridge: classic.ridge, trials: tuned.trials, start, validation })
@@ -88,11 +93,13 @@ impl Corpus<'_> {
         watch: &mut Watch<'_>,
     ) -> Result<Hyperparameters, TrainError> {
         let mut newcomers = Vec::new();
-        for fold in folds(self.data, rows, config.seed) {
+        let folds = folds(self.data, rows, config.seed);
+        let share = |fold: usize| fold as f64 / folds.len() as f64;
+        for (k, fold) in folds.iter().enumerate() {
             let (fitted, left_out) =
                 (self.data.observations(&fold.fitted), self.data.observations(&fold.newcomers));
             let problem = Problem::new(&self.comparisons(&fitted))?;
-            let fitted = problem.fit(hyperparameters, config, watch)?;
+            let fitted = problem.fit(hyperparameters, config, &mut watch.within(share(k), share(k + 1)))?;
             newcomers.push(Newcomers::new(&fitted, &self.embeddings, &left_out));
         }
         Ok(hyperparameters.scaled(factorization::calibrate(&newcomers)?))

@@ -58,7 +58,7 @@ impl Quadrants {
     }
 }
 
-/// How well the judgments are predicted that hyperparameters are chosen on: the same people, other prompts.
+/// How well the judgments are predicted that were held out first when hyperparameters were chosen: the same people, other prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ValidationScore {
     /// Mean log-likelihood of decided judgments, nats.

@@ -16,7 +16,7 @@ use crate::model::{Artifact, Backbone, Manifest, PriorRecord, TrainingUsers};
 /// What a training may be told.
 #[derive(Debug, Clone, Default)]
 pub struct TrainConfig {
-    /// J; nothing takes the elbow of the spectrum.
+    /// J; nothing begins at the elbow of the spectrum and climbs by held-out judgments.
     pub base_functions: Option<usize>,
     /// Seed of everything drawn: the same data, backbone and seed give the same model.
     pub seed: u64,
@@ -70,7 +70,7 @@ pub struct TrainReport {
     pub trials: Vec<TrialReport>,
     /// How the fit of the model that is kept ended.
     pub solver: SolverEnd,
-    /// How the judgments that these were chosen on are predicted.
+    /// How the judgments of the first cut that these were chosen on are predicted.
     pub validation: ValidationScore,
     /// How the backbone was tuned; nothing where it was not.
     #[serde(skip_serializing_if = "Option::is_none")]

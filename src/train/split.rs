@@ -98,8 +98,8 @@ pub struct Fold {
     pub newcomers: Vec<usize>,
 }
 
-/// Some rows cut again and again: of few users or prompts one fifth after the other is left out. Cuts with nothing decided on
-/// either side are left away.
+/// Some rows cut again and again: of few users or prompts one fifth after the other is left out. Cuts without a decided
+/// judgment on one of the two sides are dropped.
 pub fn folds(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Fold> {
     in_turn(data, rows, &SplitConfig { seed, ..SplitConfig::default() }, Quadrant::Test)
         .iter()
@@ -111,8 +111,8 @@ pub fn folds(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Fold> {
 }
 
 /// Some rows cut to choose hyperparameters by: the same users' judgments of four fifths of the prompts, and of the others. Of few
-/// prompts one fifth after the other is held out, since what happens to suit four debates is no choice. Cuts with nothing decided
-/// on either side are left away.
+/// prompts one fifth after the other is held out, since what happens to suit four debates is no choice. Cuts without a
+/// decided judgment on one of the two sides are dropped.
 pub fn cuts(data: &Dataset, rows: &[usize], seed: u64) -> Vec<Split> {
     let config = SplitConfig { users: 0.0, seed, ..SplitConfig::default() };
     in_turn(data, rows, &config, Quadrant::Validation)

@@ -23,6 +23,14 @@ impl<'a> Watch<'a> {
         Self { observer, stage, part: (from, to), share: 0.0 }
     }
 
+    /// What is done between two shares of this one.
+    pub(super) fn within(&mut self, from: f64, to: f64) -> Watch<'_> {
+        let (begin, end) = self.part;
+        let at = |share: f64| begin + (end - begin) * share;
+        let part = (at(from), at(to));
+        Watch { observer: &mut *self.observer, stage: self.stage, part, share: 0.0 }
+    }
+
     fn tell(&mut self) {
         let (from, to) = self.part;
         self.observer.progress(self.stage, from + (to - from) * self.share);
@@ -37,18 +45,41 @@ impl<'a> Watch<'a> {
 }
 
 impl factorization::Observer for Watch<'_> {
-    /// A factorization's own stages one after the other; most of the time goes into the last two.
     fn progress(&mut self, progress: factorization::Progress) {
-        let (from, to) = match progress.stage {
-            factorization::Stage::Classic => (0.0, 0.2),
-            factorization::Stage::Tune | factorization::Stage::Fit => (0.2, 1.0),
-        };
         let done = progress.step as f64 / progress.of.max(1) as f64;
-        self.share = self.share.max((from + (to - from) * done).min(1.0));
+        self.share = self.share.max(done.min(1.0));
         self.tell();
     }
 
     fn is_cancelled(&self) -> bool {
         self.observer.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use factorization::Observer as _;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Vec<f64>);
+
+    impl Observer for Heard {
+        fn progress(&mut self, _: Stage, share: f64) {
+            self.0.push(share);
+        }
+    }
+
+    #[test]
+    fn steps_of_one_thing_after_the_other_move_the_share_on() {
+        let mut heard = Heard::default();
+        let mut watch = Watch::part(&mut heard, Stage::Tune, 0.5, 1.0);
+        let step = |step| factorization::Progress { step, of: 4, objective: None };
+        let mut trials = watch.within(0.0, 0.5);
+        trials.progress(step(4));
+        trials.progress(step(1));
+        watch.within(0.5, 1.0).progress(step(2));
+        assert_eq!(heard.0, [0.5, 0.75, 0.75, 0.875]);
     }
 }

@@ -36,7 +36,7 @@ impl Scales {
     }
 }
 
-/// New people as a factorization that was fitted without them sees them.
+/// New people as a factorization sees them that was fitted without them and with nothing held back ([`Scales::ONE`]).
 #[derive(Debug, Clone)]
 pub struct Newcomers {
     people: Vec<Rows>,
@@ -45,6 +45,7 @@ pub struct Newcomers {
 }
 
 const STRIDE: f64 = 0.85;
+/// Strides tried in a climb; the last round is finished.
 const STRIDES: usize = 80;
 /// A stride must gain this many nats; less is chance.
 const LEAST_GAIN: f64 = 0.5;
@@ -84,18 +85,21 @@ impl Newcomers {
     }
 }
 
-/// b, r and c by climbing the marginal likelihood of new people's judgments from 1, over several folds, each with a factorization of
-/// its own. What was fitted can only have been overstated.
+/// b, r and c by climbing the marginal likelihood of new people's judgments, over several folds, each with a factorization
+/// of its own; at most 1, for what was fitted can only have been overstated. Without folds nothing is held back.
 ///
-/// W is fitted to the same people whose spread Σ measures, so that Σ credits φ with what it only fitted, and too much
-/// with few judgments: new people would be asked about, and judged by, differences that are not there. Serving meets
-/// nobody but new people, and the likelihood of such people's answers, each foretold from those before it, says by how much to
-/// hold back. So it is with μ beyond the classic reward: directions that were fitted to differences of the training prompts
-/// take up what people agreed on there. A mean with nothing beyond it is kept unless more foretells people better; a climb
-/// down from 1 alone would not get there where each stride gains little.
+/// W is fitted to the same people whose spread Σ measures, so that Σ also holds differences that W only fitted, the more so the
+/// fewer the judgments: new people would be asked about, and judged by, what is not there. Serving meets nobody but new
+/// people, and the likelihood of their answers, each foretold from those before it, says how much to hold back. So it is with μ
+/// beyond the classic reward: directions fitted to differences on the training prompts take up what people agreed on there.
+///
+/// Two climbs are compared: from 1, and from where that ends with r = 0, since single strides of r may each gain too little to
+/// get there. The second is kept unless the first foretells better by [`LEAST_GAIN`]; where no fold has a classic reward, r
+/// says nothing and comes out as 0.
 ///
 /// Laplace's approximation of a person's marginal likelihood will not do here: where a logit's variance is 4 it is too low by
-/// three hundredths of a nat a judgment, and chooses a narrow spread for that alone where there are few judgments a person.
+/// three hundredths of a nat for a first judgment, and chooses a narrow spread for that alone where there are few judgments a
+/// person.
 ///
 /// # Errors
 /// A prior that scaling takes out of the range of floating point.
@@ -103,9 +107,9 @@ pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
     if folds.is_empty() {
         return Ok(Scales::ONE);
     }
-    let (some, beyond) = climb(folds, Scales::ONE)?;
-    let (none, alone) = climb(folds, Scales { beyond: 0.0, ..some })?;
-    Ok(if beyond < alone - LEAST_GAIN { some } else { none })
+    let (some, with) = climb(folds, Scales::ONE)?;
+    let (none, without) = climb(folds, Scales { beyond: 0.0, ..some })?;
+    Ok(if with < without - LEAST_GAIN { some } else { none })
 }
 
 /// The scales where the climb ends, and the surprise there in nats.
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_mean_that_is_overstated_beyond_the_shared_reward_is_held_back_there_alone() {
-        // Half of what people like lies along the first coordinate; along the second nobody likes anything on average.
+        // On average people like the first coordinate alone; the prior's 1.5 along the second is overstated.
         let shared = Some(DVector::from_vec(vec![1.0, 0.0]));
         let prior = Prior::new(DVector::from_vec(vec![1.0, 1.5]), DMatrix::identity(2, 2)).expect("valid");
         let fold = Newcomers { people: people(), prior: prior.clone(), shared: shared.clone() };

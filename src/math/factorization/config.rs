@@ -4,7 +4,7 @@ use crate::math::MathError;
 /// What a caller may set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// J; `None` lets [`Problem::tune`](super::Problem::tune) begin at the elbow of the spectrum and climb.
+    /// J; `None` lets [`tune`](super::tune()) begin at the elbow of the spectrum and climb.
     pub base_functions: Option<usize>,
     /// Seed of the start's random projections.
     pub seed: u64,
@@ -12,7 +12,8 @@ pub struct Config {
     pub start: Option<Start>,
 }
 
-/// What may be chosen on a validation split; [`Problem::tune`](super::Problem::tune) leaves the threshold where it is.
+/// What is chosen on held-out judgments: the ridge by [`tune_classic`](super::tune_classic), the three scales by
+/// [`calibrate`](super::calibrate()), the others by [`tune`](super::tune()), which leaves the threshold where it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hyperparameters {
     /// J

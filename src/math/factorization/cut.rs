@@ -11,7 +11,7 @@ use crate::math::logistic::binary_cross_entropy;
 #[derive(Debug)]
 pub struct Cut {
     pub(super) problem: Problem,
-    /// Decided held-out judgments.
+    /// Held-out judgments; ties among them weigh nothing.
     held_out: Cells,
 }
 
@@ -21,15 +21,14 @@ impl Cut {
     /// # Errors
     /// Indices out of range, preferences outside \[0, 1\], weights negative; no decided judgment.
     pub fn new(problem: Problem, validation: &[Observation]) -> Result<Self, MathError> {
-        let decided: Vec<Observation> = validation.iter().copied().filter(|o| o.preference != 0.5).collect();
-        let held_out = Cells::new(&decided, problem.basis.texts(), problem.cells.users())?;
+        let held_out = Cells::new(validation, problem.basis.texts(), problem.cells.users())?;
         if !held_out.has_decided() {
             return Err(MathError::Empty { what: "the list of decided validation judgments" });
         }
         Ok(Self { problem, held_out })
     }
 
-    /// Of what is held out, under a head (J × r), where `logit` tells a user's of a difference δ.
+    /// The log-likelihood of what is held out under a head (J × rank); `logit` gives a user's logit of a difference δ.
     pub(super) fn log_likelihood(
         &self,
         head: &DMatrix<f64>,

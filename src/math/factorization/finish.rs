@@ -13,7 +13,8 @@ use crate::math::{MathError, Prior, SolverReport};
 const EM: EmOptions = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0 };
 
 impl Problem {
-    /// The factorization kept: N(μ, Σ) by EM for the head found, scaled to N(bμ, cΣ), in the canonical basis.
+    /// The factorization kept: N(μ, Σ) by EM for the head found, scaled to N(b(m + r(μ − m)), cΣ)
+    /// ([`Scales`](super::Scales)), in the canonical basis.
     pub(super) fn finish(
         &self,
         likelihood: &Likelihood<'_>,
@@ -61,7 +62,8 @@ impl Problem {
         })
     }
 
-    /// The part of μ along the classic reward w, for a head (J × r) under which E[δδᵀ] = I: m (mᵀμ) / mᵀm for m = E[δ wᵀδ_h].
+    /// m = u (uᵀμ) / uᵀu, the part of μ along the classic reward w. For a head (J × rank) under which E[δδᵀ] = I, u = E[δ wᵀ(h₁ − h₂)]
+    /// are the coefficients whose rewards come closest to the classic one's.
     fn along_classic(
         &self,
         likelihood: &Likelihood<'_>,

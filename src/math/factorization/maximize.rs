@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::cells::{ByPair, Outcome};
 use super::head::{HeadProblem, penalty, scale_columns};
-use super::observer::{Observer, Progress, Stage};
+use super::observer::{Observer, Progress};
 use super::population::{fit_all, update};
 use super::{Basis, Hyperparameters, LEAST_GAIN, ROUNDS};
 use crate::math::logistic::sigmoid_derivative;
@@ -76,12 +76,13 @@ impl Likelihood<'_> {
     ///
     /// Minimises −log of the approximate marginal likelihood with the penalty on W,
     /// Σ_i \[f_i(λ̂_i) + ½ log|H_i|\] + ½ tr(M W̃ R W̃ᵀ), M = I + κμμᵀ, by EM with the Laplace approximation. E: λ̂_i and H_i
-    /// by Newton under N(μ, I). M: μ, then W̃ by a Newton step on the expected loss ([`HeadProblem`]), neither of which
-    /// can raise it. Σ = I loses nothing: another Σ = LLᵀ is this one with W̃ ← LᵀW̃, λ ← L⁻¹λ. So the scale of Λ against
+    /// by Newton under N(μ, I). M: μ, then W̃ by a Newton step, neither of which can raise the expected loss
+    /// ([`HeadProblem`]). Σ = I loses nothing: another Σ = LLᵀ is this one with W̃ ← LᵀW̃, λ ← L⁻¹λ. So the scale of Λ against
     /// W is settled by the objective and cannot run away. With κ = 1 the penalty is on the second moment of users' weights
     /// Wᵀλ, the same in every basis; another κ penalises what they share, Wᵀμ, more or less than what they differ on.
     ///
-    /// A round after which the objective is higher, which only the Laplace approximation can bring about, is undone.
+    /// A round after which the objective is higher is undone, save those that set Σ freely. Only the approximations can bring it
+    /// about: Laplace's, and the expected loss to second order.
     pub(super) fn maximize(
         &self,
         state: &mut State,
@@ -108,7 +109,7 @@ impl Likelihood<'_> {
                 posteriors.iter().map(|p| p.report().objective + 0.5 * p.log_determinant()).sum();
             let objective = marginal + penalty(&second_moment(&state.mean, kappa), &state.head, &ridge);
             let of = limits.rounds;
-            observer.progress(Progress { stage: Stage::Fit, step: round, of, objective: Some(objective) });
+            observer.progress(Progress { step: round, of, objective: Some(objective) });
             if observer.is_cancelled() {
                 return Err(MathError::Cancelled);
             }

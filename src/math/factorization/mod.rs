@@ -52,7 +52,7 @@ pub use calibrate::{Newcomers, Scales, calibrate};
 pub use comparisons::{Comparisons, Observation};
 pub use config::{Config, Hyperparameters};
 pub use cut::Cut;
-pub use observer::{Observer, Progress, Stage};
+pub use observer::{Observer, Progress};
 pub use pair_factors::{PairFactors, PairJudgment, PairOptions, PairProblem};
 pub use population::{EmOptions, empirical_bayes};
 
@@ -72,9 +72,9 @@ pub struct Factorization {
     pub head: DMatrix<f64>,
     /// Λ (users × J): MAP estimates under the prior.
     pub coefficients: DMatrix<f64>,
-    /// N(μ, Σ), Σ diagonal and descending.
+    /// N(μ, Σ) as the hyperparameters scale it, Σ diagonal and descending.
     pub prior: Prior,
-    /// The part of μ along the classic reward, where the hyperparameters have a ridge for that.
+    /// m: the part along the classic reward of the mean before scaling, where the hyperparameters have a ridge for that.
     pub shared: Option<DVector<f64>>,
     /// Singular values of the start, descending.
     pub spectrum: Vec<f64>,
@@ -122,7 +122,7 @@ pub struct Classic {
     pub weights: DVector<f64>,
     /// Ridge strength it was fitted with.
     pub ridge: f64,
-    /// Mean log-likelihood on the validation split, where there is one.
+    /// Mean log-likelihood of the decided comparisons that the cuts hold out, where it was tuned.
     pub log_likelihood: Option<f64>,
     /// How the fit ended.
     pub report: SolverReport,
@@ -164,7 +164,7 @@ impl Problem {
     /// Base functions with the hyperparameters given.
     ///
     /// # Errors
-    /// Hyperparameters out of range.
+    /// Hyperparameters out of range; [`MathError::Cancelled`].
     pub fn fit(
         &self,
         hyperparameters: &Hyperparameters,
@@ -211,7 +211,7 @@ impl Problem {
 /// prompts, several where a few prompts would decide by chance.
 ///
 /// # Errors
-/// No cuts; bad configuration or validation judgments.
+/// No cuts; a J of 0; [`MathError::Cancelled`].
 pub fn tune(cuts: &[Cut], config: &Config, observer: &mut dyn Observer) -> Result<Tuned, MathError> {
     tune::tune(cuts, config, observer)
 }
@@ -219,7 +219,7 @@ pub fn tune(cuts: &[Cut], config: &Config, observer: &mut dyn Observer) -> Resul
 /// The classic single reward, its ridge strength chosen on the same held-out judgments.
 ///
 /// # Errors
-/// No cuts; bad validation judgments.
+/// No cuts; [`MathError::Cancelled`].
 pub fn tune_classic(cuts: &[Cut], observer: &mut dyn Observer) -> Result<Classic, MathError> {
     tune::tune_classic(cuts, observer)
 }

@@ -12,25 +12,12 @@ pub trait Observer {
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// What is being done.
-    pub stage: Stage,
-    /// Steps done, from 1.
+    /// Steps done: trials where hyperparameters are chosen, rounds of a fit.
     pub step: usize,
-    /// Steps expected in this stage; it may end earlier.
+    /// Steps expected; it may end earlier.
     pub of: usize,
     /// The objective or log-likelihood reached, where there is one.
     pub objective: Option<f64>,
-}
-
-/// The stages in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// One shared reward.
-    Classic,
-    /// Trials on the validation split.
-    Tune,
-    /// The regularised maximum likelihood.
-    Fit,
 }
 
 /// Nobody listens.

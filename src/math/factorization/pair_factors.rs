@@ -15,7 +15,7 @@ use blocks::Sweep;
 use rows::Rows;
 
 use super::config::positive;
-use super::observer::{Observer, Progress, Stage};
+use super::observer::{Observer, Progress};
 use crate::math::logistic::binary_cross_entropy;
 use crate::math::{MathError, SolverReport, Termination};
 
@@ -137,8 +137,7 @@ impl PairProblem {
                 + Sweep { rows: &self.by_user, other: &v, ridge: alpha }.newton(&mut u)
                 + gauge::balance(&mut u, &mut v, j, alpha, beta);
             sweeps += 1;
-            let (stage, of) = (Stage::Fit, options.sweeps);
-            observer.progress(Progress { stage, step: sweeps, of, objective: None });
+            observer.progress(Progress { step: sweeps, of: options.sweeps, objective: None });
             if observer.is_cancelled() {
                 return Err(MathError::Cancelled);
             }

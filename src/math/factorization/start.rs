@@ -32,8 +32,8 @@ impl Likelihood<'_> {
     /// The start of a kind.
     ///
     /// Soft-impute: V are the pairs' factors and 2U diag(d) the users' (logits are twice the entries 2a − 1, to first
-    /// order); the head meets the pairs' by ridge regression, W̃ = Σ_p v_p (z₁ − z₂)ᵀ (P diag(s) + α I)⁻¹ (Algorithm 1,
-    /// line 2).
+    /// order); the head meets the pairs' by ridge regression, W̃ = Σ_p v_p (z₁ − z₂)ᵀ (n diag(s) + α I)⁻¹ for n pairs
+    /// (Algorithm 1, line 2).
     ///
     /// User gradients: with w the shared reward, g_i = Σ_s w_s (a − p)(z₁ − z₂) points to where user i differs from it,
     /// and the heads are w and the first J − 1 right singular vectors of the g_i, each coordinate scaled by how well it

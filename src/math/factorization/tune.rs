@@ -4,7 +4,7 @@ use nalgebra::DMatrix;
 
 use super::cut::LogLikelihood;
 use super::maximize::Limits;
-use super::observer::{Observer, Progress, Stage};
+use super::observer::{Observer, Progress};
 use super::{Classic, Config, Cut, Hyperparameters, Started, Trial, Tuned, classic};
 use crate::math::{MathError, SolverReport};
 
@@ -13,7 +13,7 @@ const TRIALS: usize = 20;
 /// Trials are not run to their end: what matters is which is ahead.
 const COLD: Limits = Limits { rounds: 20, tolerance: 0.5, expansions: 2 };
 const WARM: Limits = Limits { rounds: 12, tolerance: 0.5, expansions: 0 };
-/// Each trial multiplies or divides one hyperparameter by this.
+/// Each trial multiplies or divides one hyperparameter by this; J moves as in [`more_or_fewer`].
 const STRIDE: f64 = 3.0;
 /// Mean log-likelihood in nats that a stride must gain; less is chance.
 const LEAST_GAIN: f64 = 3e-4;
@@ -23,7 +23,7 @@ const MOST_BASE_FUNCTIONS: usize = 32;
 const AT: Hyperparameters = Hyperparameters {
     base_functions: MOST_BASE_FUNCTIONS,
     gamma: 1.0,
-    // In the whitened coordinates it is a prior precision of weights, whatever the data's size.
+    // In the coordinates z of `Basis` it is a prior precision of weights, whatever the data's size.
     alpha: 500.0,
     kappa: 0.3,
     threshold: 0.1,
@@ -116,7 +116,7 @@ impl Search<'_> {
         self.trials.push(Trial { hyperparameters: *h, log_likelihood });
         let step = self.trials.len();
         let objective = Some(log_likelihood);
-        self.observer.progress(Progress { stage: Stage::Tune, step, of: TRIALS, objective });
+        self.observer.progress(Progress { step, of: TRIALS, objective });
         Ok((log_likelihood, starts))
     }
 }
@@ -153,12 +153,10 @@ pub(super) fn tune_classic(cuts: &[Cut], observer: &mut dyn Observer) -> Result<
         }
         let log_likelihood = reached.mean();
         step += 1;
-        observer.progress(Progress {
-            stage: Stage::Classic,
-            step,
-            of: TRIALS,
-            objective: Some(log_likelihood),
-        });
+        observer.progress(Progress { step, of: TRIALS, objective: Some(log_likelihood) });
+        if observer.is_cancelled() {
+            return Err(MathError::Cancelled);
+        }
         Ok((log_likelihood, fits))
     };
     let zeros = cuts.iter().map(|cut| (DMatrix::zeros(1, cut.problem.basis.rank()), None)).collect();

@@ -115,7 +115,7 @@ impl Corpus<'_> {
     ) -> Result<Fitted, TrainError> {
         let observations = self.data.observations(rows);
         let problem = Problem::new(&self.comparisons(&observations))?;
-        let classic = problem.classic(chosen.ridge, chosen.hyperparameters.tie_weight)?.weights;
+        let classic = problem.classic(chosen.ridge)?.weights;
         let factorization = problem.fit(&chosen.hyperparameters, config, watch)?;
         let features = factorization.features(&self.embeddings);
         let rewards = &self.embeddings * &classic;

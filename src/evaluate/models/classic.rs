@@ -8,9 +8,6 @@ use crate::evaluate::corpus::Corpus;
 use crate::evaluate::search::Tuning;
 use crate::math::factorization::{self, Observation, Observer, Problem};
 
-/// Weight of a tie's likelihood term.
-const TIE_WEIGHT: f64 = 0.25;
-
 /// w ∈ Rᵈ; people's answers change nothing.
 #[derive(Debug, Clone)]
 pub(in crate::evaluate) struct Classic {
@@ -53,7 +50,7 @@ impl Classic {
         part: &[Observation],
         ridge: f64,
     ) -> Result<Self, EvaluateError> {
-        let fit = Problem::new(&corpus.comparisons(part))?.classic(ridge, TIE_WEIGHT)?;
+        let fit = Problem::new(&corpus.comparisons(part))?.classic(ridge)?;
         Ok(Self { weights: fit.weights })
     }
 }

@@ -11,7 +11,7 @@ use crate::math::posterior::Rows;
 use crate::math::{MathError, Prior};
 
 /// (b, r, c), each at most 1: new people are found to come from N(b(m + r(μ − m)), cΣ), m the part of μ along the classic
-/// reward.
+/// reward. With r = 0 whoever has answered nothing is predicted as by the classic reward.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scales {
     /// b

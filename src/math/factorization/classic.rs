@@ -6,6 +6,9 @@ use super::head::HeadProblem;
 use super::maximize::Likelihood;
 use crate::math::SolverReport;
 
+/// Weight of a tie where the shared reward is fitted.
+pub(super) const TIE_WEIGHT: f64 = 0.25;
+
 const NEWTON_STEPS: usize = 30;
 
 /// w̃ (1 × r) of the shared reward by regularised logistic regression, from a start of the caller's: the head of a

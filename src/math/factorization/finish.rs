@@ -6,7 +6,7 @@ use super::canonical::{Canonical, negative_signs};
 use super::maximize::Likelihood;
 use super::population::{EmOptions, expectation_maximization, fit_all};
 use super::start::Started;
-use super::{Factorization, Hyperparameters, Problem, classic};
+use super::{Factorization, Hyperparameters, Problem};
 use crate::math::{MathError, Prior, SolverReport};
 
 /// The spread of two more people, the same in every direction: what few users leave uncertain is not taken for certain.
@@ -14,7 +14,7 @@ const EM: EmOptions = EmOptions { rounds: 60, tolerance: 1e-4, pseudo_users: 2.0
 
 impl Problem {
     /// The factorization kept: N(μ, Σ) by EM for the head found, scaled to N(b(m + r(μ − m)), cΣ)
-    /// ([`Scales`](super::Scales)), in the canonical basis.
+    /// ([`Scales`](super::Scales)), the classic reward in the span of φ, in the canonical basis.
     pub(super) fn finish(
         &self,
         likelihood: &Likelihood<'_>,
@@ -30,11 +30,11 @@ impl Problem {
         // The EM is run where E[δδᵀ] = I, so that its shrinkage towards the same spread in every direction means the
         // same spread of logits.
         let whitened = Canonical::new(&second_moment, population.covariance())?;
-        let head = &whitened.features * &state.head;
+        let mut head = &whitened.features * &state.head;
+        let along_classic = hyperparameters.ridge.and_then(|ridge| self.take_in_classic(ridge, &mut head));
         let rows = likelihood.rows(&head);
         let (population, posteriors) = expectation_maximization(&rows, whitened.prior(&population)?, &EM)?;
-        let shared =
-            hyperparameters.ridge.map(|ridge| self.along_classic(likelihood, ridge, &head, &population));
+        let shared = along_classic.map(|v| &v * v.dot(population.mean()));
         let prior = hyperparameters.scales().of(&population, shared.as_ref())?;
 
         let k = head.nrows();
@@ -62,19 +62,19 @@ impl Problem {
         })
     }
 
-    /// m = u (uᵀμ) / uᵀu, the part of μ along the classic reward w. For a head (J × rank) under which E[δδᵀ] = I, u = E[δ wᵀ(h₁ − h₂)]
-    /// are the coefficients whose rewards come closest to the classic one's.
-    fn along_classic(
-        &self,
-        likelihood: &Likelihood<'_>,
-        ridge: f64,
-        head: &DMatrix<f64>,
-        population: &Prior,
-    ) -> DVector<f64> {
-        let mut weights = DMatrix::zeros(1, self.basis.rank());
-        classic::fit_shared(likelihood, ridge, &mut weights);
-        let direction = head * weights.transpose().component_mul(&self.basis.moments);
-        let length = direction.norm_squared();
-        if length > 0.0 { &direction * (direction.dot(population.mean()) / length) } else { direction }
+    /// Puts the classic reward w into the span of a head (J × rank) under which E[δδᵀ] = I, and tells the unit coefficients v
+    /// that are w up to its scale; nothing where φ has nothing of w.
+    ///
+    /// u = E[δ wᵀ(h₁ − h₂)] are the coefficients whose rewards come closest to w, and v = u / |u|. In the place of vᵀW comes
+    /// w / √E[(wᵀ(h₁ − h₂))²]; E[δδᵀ] stays I, for what u leaves of w is uncorrelated with φ.
+    fn take_in_classic(&self, ridge: f64, head: &mut DMatrix<f64>) -> Option<DVector<f64>> {
+        let (weights, _) = self.fit_shared(ridge);
+        let moments = weights.transpose().component_mul(&self.basis.moments);
+        let closest = &*head * &moments;
+        let scale = (&weights * &moments)[0].sqrt();
+        let direction = closest.try_normalize(f64::EPSILON * scale)?;
+        let change = weights / scale - direction.transpose() * &*head;
+        *head += &direction * change;
+        Some(direction)
     }
 }

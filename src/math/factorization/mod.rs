@@ -179,16 +179,21 @@ impl Problem {
         self.finish(&likelihood, started, report, hyperparameters)
     }
 
-    /// The classic single reward with the ridge strength given; ties count `tie_weight`.
+    /// The classic single reward with the ridge strength given; a tie counts a quarter, as in [`tune_classic`].
     ///
     /// # Errors
-    /// A ridge strength that is not positive and finite, a tie weight outside \[0, 1\].
-    pub fn classic(&self, ridge: f64, tie_weight: f64) -> Result<Classic, MathError> {
+    /// A ridge strength that is not positive and finite.
+    pub fn classic(&self, ridge: f64) -> Result<Classic, MathError> {
         config::positive("the ridge strength", ridge)?;
-        config::unit("the tie weight", tie_weight)?;
-        let mut head = DMatrix::zeros(1, self.basis.rank());
-        let report = classic::fit_shared(&self.likelihood(tie_weight), ridge, &mut head);
+        let (head, report) = self.fit_shared(ridge);
         Ok(Classic { weights: self.basis.unfold_one(&head), ridge, log_likelihood: None, report })
+    }
+
+    /// w̃ (1 × rank) of the shared reward.
+    fn fit_shared(&self, ridge: f64) -> (DMatrix<f64>, SolverReport) {
+        let mut head = DMatrix::zeros(1, self.basis.rank());
+        let report = classic::fit_shared(&self.likelihood(classic::TIE_WEIGHT), ridge, &mut head);
+        (head, report)
     }
 
     fn likelihood(&self, tie_weight: f64) -> Likelihood<'_> {

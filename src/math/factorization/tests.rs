@@ -400,6 +400,9 @@ fn the_prior_is_scaled_as_told() {
     assert!(apart(&kept.prior, shared) > 0.01, "{} {shared}", kept.prior.mean());
     let none = fit(0.0, 1.0, 1.0).expect("valid");
     assert!(apart(&none.prior, shared) < 1e-9, "{} {shared}", none.prior.mean());
+    let classic = problem.classic(10.0).expect("valid").weights.normalize();
+    let average = (none.head.transpose() * none.prior.mean()).normalize();
+    assert!((&average - &classic).amax() < 1e-9, "{average} {classic}");
     let half = fit(0.5, 0.8, 1.0).expect("valid");
     assert!(apart(&half.prior, &((kept.prior.mean() + shared) * 0.4)) < 1e-9, "{}", half.prior.mean());
     let narrow = fit(1.0, 1.0, 0.25).expect("valid");

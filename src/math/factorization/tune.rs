@@ -141,7 +141,7 @@ fn elbow(spectrum: &[f64]) -> usize {
 
 pub(super) fn tune_classic(cuts: &[Cut], observer: &mut dyn Observer) -> Result<Classic, MathError> {
     let Some(first) = cuts.first() else { return Err(NO_CUTS) };
-    let likelihoods: Vec<_> = cuts.iter().map(|cut| cut.problem.likelihood(AT.tie_weight)).collect();
+    let likelihoods: Vec<_> = cuts.iter().map(|cut| cut.problem.likelihood(classic::TIE_WEIGHT)).collect();
     let mut step = 0;
     let mut run = |&ridge: &f64, starts: &Vec<(DMatrix<f64>, Option<SolverReport>)>| {
         let (mut fits, mut reached) = (Vec::new(), LogLikelihood::default());

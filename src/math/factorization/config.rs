@@ -28,7 +28,8 @@ pub struct Hyperparameters {
     pub threshold: f64,
     /// Weight of a tie, in \[0, 1\]; observations are given with their own weight and ties multiplied by this.
     pub tie_weight: f64,
-    /// Ridge strength of the classic reward, along which μ may be believed more than elsewhere; none: it is believed alike.
+    /// Ridge strength of the classic reward, which φ then spans, and along which μ may be believed more than elsewhere; none: φ is
+    /// left as it is, and μ believed alike.
     pub ridge: Option<f64>,
     /// b > 0: the prior's mean is b times that of the training users, as [`calibrate`](super::calibrate) finds it.
     pub mean_scale: f64,

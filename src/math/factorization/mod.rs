@@ -20,7 +20,8 @@
 //! (γ/2) tr(M W S Wᵀ) + (α/2) tr(M W D² Wᵀ) with M = Σ + κμμᵀ, S the second moment of h₁ − h₂ and D² ∝ √diag S are
 //! on the second moment of users' logits and weights (what they share κ times as much). λ is integrated out by Laplace's
 //! approximation rather than maximised: with few judgments a user, a point estimate of λ takes noise for taste, and W
-//! would follow it.
+//! would follow it. At the end φ takes in the reward shared by all (`finish`), so that nobody is predicted worse than by it before the
+//! first answer for want of a direction.
 
 mod basis;
 mod calibrate;

@@ -15,6 +15,14 @@ struct Sample {
     validation: Vec<Observation>,
 }
 
+impl Sample {
+    fn problem(&self) -> Problem {
+        let Self { embeddings, train, .. } = self;
+        Problem::new(&Comparisons { embeddings, observations: train, users: USERS, style: None })
+            .expect("valid")
+    }
+}
+
 /// People who differ in two of six coordinates and agree on a third.
 fn sample(per_user: usize, seed: u64) -> Sample {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -100,13 +108,7 @@ fn held_out_auc(sample: &Sample, reward: impl Fn(&Observation) -> f64) -> f64 {
 #[test]
 fn what_people_differ_on_is_found_and_one_shared_reward_misses_it() {
     let sample = sample(60, 1);
-    let comparisons = Comparisons {
-        embeddings: &sample.embeddings,
-        observations: &sample.train,
-        users: USERS,
-        style: None,
-    };
-    let problem = Problem::new(&comparisons).expect("valid");
+    let problem = sample.problem();
     let config = Config { base_functions: Some(3), ..Config::default() };
     let cuts = [Cut::new(problem, &sample.validation).expect("valid")];
     let tuned = tune(&cuts, &config, &mut ()).expect("valid");
@@ -220,13 +222,7 @@ fn blocks(eigenvalues: &DVector<f64>) -> Vec<std::ops::Range<usize>> {
 #[test]
 fn the_number_of_base_functions_is_found_from_the_spectrum_and_held_out_judgments() {
     let sample = sample(60, 12);
-    let comparisons = Comparisons {
-        embeddings: &sample.embeddings,
-        observations: &sample.train,
-        users: USERS,
-        style: None,
-    };
-    let problem = Problem::new(&comparisons).expect("valid");
+    let problem = sample.problem();
     let cuts = [Cut::new(problem, &sample.validation).expect("valid")];
     let tune = |base_functions| {
         let config = Config { base_functions, ..Config::default() };
@@ -359,14 +355,8 @@ fn every_round_is_reported_and_none_climbs() {
         }
     }
     let sample = sample(60, 10);
-    let comparisons = Comparisons {
-        embeddings: &sample.embeddings,
-        observations: &sample.train,
-        users: USERS,
-        style: None,
-    };
     let mut record = Record(Vec::new());
-    let problem = Problem::new(&comparisons).expect("valid");
+    let problem = sample.problem();
     let fitted = problem.fit(&settings(3), &Config::default(), &mut record).expect("valid");
     assert_eq!(fitted.report.termination, crate::math::Termination::Converged);
     let kept = &record.0[EXPANSIONS..=fitted.report.iterations];
@@ -377,13 +367,7 @@ fn every_round_is_reported_and_none_climbs() {
 #[test]
 fn the_prior_is_scaled_as_told() {
     let sample = sample(30, 9);
-    let comparisons = Comparisons {
-        embeddings: &sample.embeddings,
-        observations: &sample.train,
-        users: USERS,
-        style: None,
-    };
-    let problem = Problem::new(&comparisons).expect("valid");
+    let problem = sample.problem();
     let fit = |beyond, mean_scale, spread_scale| {
         let h = Hyperparameters {
             ridge: Some(10.0),

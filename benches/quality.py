@@ -2,6 +2,7 @@
 """How well people who were not in training are predicted: split, train and evaluate over several seeds or folds.
 
     benches/quality.py attributes --seeds 10              # synthetic people, one population a seed
+    benches/quality.py attributes --users 200 --pairs 8000 --overlap .03 --keep one-rater    # and one judgment of each pair
     benches/quality.py FILE [FILE …] --seeds 5            # preference files; the seed draws who is held out
     benches/quality.py FILE [FILE …] --folds 5            # everybody is held out once
     benches/quality.py FILE --folds 5 --methods pref,classic,paper,lore    # other methods, trained on the same judgments
@@ -13,6 +14,9 @@ over seeds, each with a model and people of its own.
 
 `--folds K` cuts people into K parts, and prompts too unless `--prompts 0`: fold k holds out the k-th of both; `--fold-seed` draws
 other parts. Printed is the mean over people, each of whom is tested once; its standard error is over people, given the K models.
+
+`--keep one-rater` trains on one judgment of each pair; `--keep all-raters` beside it on as many judgments, of a few pairs with all
+their raters.
 Needs the release build (`cargo build --release`); nothing but Python's standard library.
 """
 import argparse
@@ -52,11 +56,24 @@ def write_fold(lines, k, folds, seed, prompts_too, folder):
             files[tuple(line[key] in held_out[key] for key in ("user_id", "prompt"))].write(json.dumps(line) + "\n")
 
 
+def keep(path, which, seed):
+    """Leaves as many judgments of a training file as it has pairs: one of each pair, or all of those of a few pairs."""
+    raters = {}
+    for line in path.open():
+        judgment = json.loads(line)
+        raters.setdefault((judgment["prompt"], *sorted((judgment["response_a"], judgment["response_b"]))), []).append(line)
+    pairs, draw = list(raters.values()), random.Random(seed)
+    draw.shuffle(pairs)
+    kept = [draw.choice(lines) for lines in pairs] if which == "one-rater" else [line for lines in pairs for line in lines][: len(pairs)]
+    path.write_text("".join(kept))
+
+
 def one_round(args, k, folder):
     """The report of the k-th seed or fold, and the seconds that training took."""
     if args.data == ["attributes"]:
         data = folder / "attributes.jsonl"
-        pref(args.pref, "synth", "attributes", "--seed", k, "--output", data)
+        pref(args.pref, "synth", "attributes", "--users", args.users, "--pairs", args.pairs, "--overlap", args.overlap,
+             "--seed", k, "--output", data)
     else:
         data = folder / "all.jsonl"
         with data.open("wb") as out:
@@ -67,6 +84,8 @@ def one_round(args, k, folder):
         write_fold([json.loads(line) for line in data.open()], k, args.folds, args.fold_seed, float(args.prompts) > 0, folder / "split")
     else:
         pref(args.pref, "split", data, "--prompts", args.prompts, "--seed", k, "--output", folder / "split")
+    if args.keep:
+        keep(folder / "split" / "train.jsonl", args.keep, k)
     files = lambda parts: [path for part in parts if (path := folder / "split" / f"{part}.jsonl").exists() and path.stat().st_size]
     begun = time.monotonic()
     if set(args.methods) <= set(ONE_MODEL):
@@ -102,6 +121,10 @@ def main():
     rounds.add_argument("--seeds", type=int, default=10)
     rounds.add_argument("--folds", type=int, help="cut the people of preference files into so many parts")
     parser.add_argument("--fold-seed", type=int, default=0, help="draws the parts of --folds")
+    parser.add_argument("--users", type=int, default=84, help="of attributes: `pref synth attributes --users`")
+    parser.add_argument("--pairs", type=int, default=1020, help="of attributes: `pref synth attributes --pairs`")
+    parser.add_argument("--overlap", type=float, default=0.8, help="of attributes: `pref synth attributes --overlap`")
+    parser.add_argument("--keep", choices=("one-rater", "all-raters"), help="train on as many judgments as there are pairs")
     parser.add_argument("--cuts", type=int, default=5, help="`pref evaluate --seeds`")
     parser.add_argument("--prompts", default=0.2, help="share of the prompts held out: `pref split --prompts`")
     parser.add_argument("--parts", default="test", help="parts of the split that are tested: calibration, test")

@@ -1,6 +1,6 @@
 //! From the head found to what is kept: the population prior and the canonical basis.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DMatrix;
 
 use super::canonical::{Canonical, negative_signs};
 use super::maximize::Likelihood;
@@ -24,16 +24,18 @@ impl Problem {
     ) -> Result<Factorization, MathError> {
         let Started { state, spectrum, start } = started;
         let j = state.head.nrows();
-        let population = Prior::new(state.mean, DMatrix::identity(j, j))?;
+        let fitted = Prior::new(state.mean, DMatrix::identity(j, j))?;
         let second_moment =
             &state.head * DMatrix::from_diagonal(&self.basis.moments) * state.head.transpose();
         // The EM is run where E[δδᵀ] = I, so that its shrinkage towards the same spread in every direction means the
         // same spread of logits.
-        let whitened = Canonical::new(&second_moment, population.covariance())?;
+        let whitened = Canonical::new(&second_moment, fitted.covariance())?;
+        let fitted = whitened.prior(&fitted)?;
         let mut head = &whitened.features * &state.head;
-        let along_classic = hyperparameters.ridge.and_then(|ridge| self.take_in_classic(ridge, &mut head));
+        let along_classic =
+            hyperparameters.ridge.and_then(|ridge| self.take_in_classic(ridge, &fitted, &mut head));
         let rows = likelihood.rows(&head);
-        let (population, posteriors) = expectation_maximization(&rows, whitened.prior(&population)?, &EM)?;
+        let (population, posteriors) = expectation_maximization(&rows, fitted, &EM)?;
         let shared = along_classic.map(|v| &v * v.dot(population.mean()));
         let prior = hyperparameters.scales().of(&population, shared.as_ref())?;
 
@@ -60,21 +62,5 @@ impl Problem {
             report,
             hyperparameters: *hyperparameters,
         })
-    }
-
-    /// Puts the classic reward w into the span of a head (J × rank) under which E[δδᵀ] = I, and tells the unit coefficients v
-    /// that are w up to its scale; nothing where φ has nothing of w.
-    ///
-    /// u = E[δ wᵀ(h₁ − h₂)] are the coefficients whose rewards come closest to w, and v = u / |u|. In the place of vᵀW comes
-    /// w / √E[(wᵀ(h₁ − h₂))²]; E[δδᵀ] stays I, for what u leaves of w is uncorrelated with φ.
-    fn take_in_classic(&self, ridge: f64, head: &mut DMatrix<f64>) -> Option<DVector<f64>> {
-        let (weights, _) = self.fit_shared(ridge);
-        let moments = weights.transpose().component_mul(&self.basis.moments);
-        let closest = &*head * &moments;
-        let scale = (&weights * &moments)[0].sqrt();
-        let direction = closest.try_normalize(f64::EPSILON * scale)?;
-        let change = weights / scale - direction.transpose() * &*head;
-        *head += &direction * change;
-        Some(direction)
     }
 }

@@ -76,12 +76,10 @@ impl Newcomers {
         Self { people: by_user.into_values().map(rows).collect(), prior, shared }
     }
 
-    /// All of their judgments' negative log marginal likelihood, in nats.
-    fn surprise(&self, scales: Scales) -> Result<f64, MathError> {
+    /// The negative log marginal likelihood of each person's judgments, in nats.
+    fn surprises(&self, scales: Scales) -> Result<Vec<f64>, MathError> {
         let prior = scales.of(&self.prior, self.shared.as_ref())?;
-        // Summed one by one, so that the digits do not hang on the number of threads.
-        let each: Vec<f64> = self.people.par_iter().map(|rows| surprise(rows, &prior)).collect();
-        Ok(each.iter().sum())
+        Ok(self.people.par_iter().map(|rows| surprise(rows, &prior)).collect())
     }
 }
 
@@ -94,8 +92,9 @@ impl Newcomers {
 /// beyond the classic reward: directions fitted to differences on the training prompts take up what people agreed on there.
 ///
 /// Two climbs are compared: from 1, and from where that ends with r = 0, since single strides of r may each gain too little to
-/// get there. The second is kept unless the first foretells better by [`LEAST_GAIN`]; where no fold has a classic reward, r
-/// says nothing and comes out as 0.
+/// get there. The second is kept unless the first foretells people better by more than one standard error (Breiman et al. 1984):
+/// people of a fold judge the same few prompts, whose luck they share. Where no fold has a classic reward, r says nothing and
+/// comes out as 0.
 ///
 /// Laplace's approximation of a person's marginal likelihood will not do here: where a logit's variance is 4 it is too low by
 /// three hundredths of a nat for a first judgment, and chooses a narrow spread for that alone where there are few judgments a
@@ -107,15 +106,29 @@ pub fn calibrate(folds: &[Newcomers]) -> Result<Scales, MathError> {
     if folds.is_empty() {
         return Ok(Scales::ONE);
     }
-    let (some, with) = climb(folds, Scales::ONE)?;
-    let (none, without) = climb(folds, Scales { beyond: 0.0, ..some })?;
-    Ok(if with < without - LEAST_GAIN { some } else { none })
+    let some = climb(folds, Scales::ONE)?;
+    let none = climb(folds, Scales { beyond: 0.0, ..some })?;
+    let gains = surprises(folds, none)? - surprises(folds, some)?;
+    Ok(if stands_out(&gains) { some } else { none })
 }
 
-/// The scales where the climb ends, and the surprise there in nats.
-fn climb(folds: &[Newcomers], from: Scales) -> Result<(Scales, f64), MathError> {
-    let surprise =
-        |scales| -> Result<f64, MathError> { folds.iter().map(|fold| fold.surprise(scales)).sum() };
+/// Whether gains, one a person, have a mean of more than one standard error.
+fn stands_out(gains: &DVector<f64>) -> bool {
+    let people = gains.len() as f64;
+    let standard_error = (gains.add_scalar(-gains.mean()).norm_squared() / (people - 1.0) / people).sqrt();
+    gains.mean() > standard_error
+}
+
+/// The surprise at each person of all folds, in nats.
+fn surprises(folds: &[Newcomers], scales: Scales) -> Result<DVector<f64>, MathError> {
+    let each: Vec<_> = folds.iter().map(|fold| fold.surprises(scales)).collect::<Result<_, _>>()?;
+    Ok(DVector::from_vec(each.concat()))
+}
+
+/// The scales where the climb ends.
+fn climb(folds: &[Newcomers], from: Scales) -> Result<Scales, MathError> {
+    // Summed one by one, so that the digits do not hang on the number of threads.
+    let surprise = |scales| -> Result<f64, MathError> { Ok(surprises(folds, scales)?.iter().sum()) };
     let mut best = from;
     let mut least = surprise(best)?;
     let (mut strides, mut improved) = (0, true);
@@ -140,7 +153,7 @@ fn climb(folds: &[Newcomers], from: Scales) -> Result<(Scales, f64), MathError> 
             }
         }
     }
-    Ok((best, least))
+    Ok(best)
 }
 
 #[cfg(test)]
@@ -216,6 +229,15 @@ mod tests {
         let prior = Prior::new(DVector::from_vec(vec![1.0, 0.02]), DMatrix::identity(2, 2)).expect("valid");
         let scales = calibrate(&[Newcomers { people: people(), prior, shared }]).expect("valid");
         assert_eq!(scales.beyond, 0.0, "{scales:?}");
+    }
+
+    #[test]
+    fn what_a_few_people_gain_does_not_stand_out() {
+        let stands_out = |gains: &[f64]| stands_out(&DVector::from_column_slice(gains));
+        assert!(stands_out(&[0.3, 0.1, 0.2, -0.1, 0.2]));
+        assert!(!stands_out(&[3.0, -0.2, -0.3, -0.2, 0.1]), "2.4 nats, but of one person");
+        assert!(!stands_out(&[0.0, 0.0]));
+        assert!(!stands_out(&[1.0]), "of one person alone nothing can be said");
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl Problem {
 /// ρ² / (ρ² + (eᵀu)²).
 ///
 /// E[δδᵀ] = I; u (J) is what φ has of w, which is scaled to E[(wᵀ(h₁ − h₂))²] = 1; ρ² = 1 − |u|² is what φ lacks of it; the second
-/// moment is E[λλᵀ] (J × J), positive definite. So 1/e's loss is a ratio of two forms, eᵀ(ρ²I + uuᵀ)e / eᵀE[λλᵀ]e, and with
-/// E[λλᵀ] = LLᵀ the largest eigenvector of L⁻¹(ρ²I + uuᵀ)L⁻ᵀ is Lᵀe.
+/// moment is E[λλᵀ] (J × J), positive definite. So ρ² over the loss is a ratio of two forms, eᵀ(ρ²I + uuᵀ)e / eᵀE[λλᵀ]e, and
+/// where it is largest, Lᵀe is the first eigenvector of L⁻¹(ρ²I + uuᵀ)L⁻ᵀ with E[λλᵀ] = LLᵀ.
 fn given_up(u: &DVector<f64>, lacking: f64, second_moment: DMatrix<f64>) -> Option<DVector<f64>> {
     let inverse = second_moment.cholesky()?.l().try_inverse()?;
     let has = DMatrix::from_diagonal_element(u.len(), u.len(), lacking) + u * u.transpose();

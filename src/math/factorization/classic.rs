@@ -109,7 +109,8 @@ mod tests {
     fn nothing_is_lost_where_the_classic_reward_lies_in_the_span() {
         let second_moment = DMatrix::from_row_slice(2, 2, &[3.0, 0.4, 0.4, 0.5]);
         let u = DVector::from_vec(vec![0.6, 0.8]);
-        let e = given_up(&u, 0.0, second_moment).expect("positive definite");
+        let e = given_up(&u, 0.0, second_moment.clone()).expect("positive definite");
         assert!(e.dot(&u).abs() > 0.1, "the place of {e} cannot hold w");
+        assert!(lost(&e, &u, 0.0, &second_moment).abs() < 1e-12);
     }
 }
